@@ -1,0 +1,58 @@
+"""A worker pool with native dispatch: Python callables run on worker threads in under a microsecond a job.
+
+This file only re-exports. A module imports nothing that stands below it here:
+
+    errors, hooks, worker, stats, batch    plain Python _loomy                                 the compiled
+    core; imports errors, and later what it calls back into context                                names from
+    the core _threads, _asyncio_bridge              what the core calls back into _options
+    the options of a pool, checked pool                                   the pool
+"""
+
+from loomy import _threads as _threads  # gives the core its checkpoint function
+from loomy._loomy import AsyncResult, MapIterator, __version__, build_info, usable_cpus
+from loomy.batch import BatchResult
+from loomy.context import CancelHandle, Context, check_cancelled, current_context, current_worker_id
+from loomy.errors import (
+    DeadlineExceeded,
+    JobCancelled,
+    JobNotCallable,
+    JobTimedOut,
+    LoomyError,
+    PoolFull,
+    PoolNotRunning,
+    WorkerClosed,
+    WorkerPanic,
+)
+from loomy.hooks import Hooks
+from loomy.pool import CallbackPool, Pool
+from loomy.stats import Histogram, PoolStats
+from loomy.worker import Worker
+
+__all__ = (
+    "AsyncResult",
+    "BatchResult",
+    "CallbackPool",
+    "CancelHandle",
+    "Context",
+    "DeadlineExceeded",
+    "Histogram",
+    "Hooks",
+    "JobCancelled",
+    "JobNotCallable",
+    "JobTimedOut",
+    "LoomyError",
+    "MapIterator",
+    "Pool",
+    "PoolFull",
+    "PoolNotRunning",
+    "PoolStats",
+    "Worker",
+    "WorkerClosed",
+    "WorkerPanic",
+    "__version__",
+    "build_info",
+    "check_cancelled",
+    "current_context",
+    "current_worker_id",
+    "usable_cpus",
+)

@@ -1,0 +1,259 @@
+"""The compiled half of loomy. Users get it through `loomy`; the rest is between `loomy.pool` and C++.
+
+Every `timeout` is in seconds and `None` means for ever; deadlines are readings of `time.monotonic()`.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar, final
+
+from typing_extensions import disjoint_base
+
+from loomy.batch import BatchResult
+from loomy.errors import DeadlineExceeded, JobCancelled
+from loomy.hooks import Hooks
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_Out_co = TypeVar("_Out_co", covariant=True)
+
+__version__: str
+
+# A Python function that does nothing, set by `loomy._threads`: calling it lets the interpreter switch
+# threads.
+_checkpoint: Callable[[], None]
+
+def build_info() -> dict[str, Any]:
+    """How this module was built: `compiler`, `wait` ("futex" or "portable"), `free_threaded`, `sanitizer`."""
+
+def usable_cpus() -> int:
+    """CPUs this process may use: its affinity mask and its cgroup quota, never less than 1."""
+
+def current_context() -> Context | None:
+    """The context of the job this thread is running, made at the first call; `None` outside a job."""
+
+def check_cancelled() -> None:
+    """Raise `JobCancelled` or `DeadlineExceeded` if the job on this thread was cancelled."""
+
+def current_worker_id() -> int | None:
+    """The number of the slot this thread is running a job on; `None` outside a job."""
+
+@disjoint_base
+class PoolBase(Generic[_In, _Out]):
+    """Queue, workers and lifecycle. It trusts its arguments: `loomy.Pool` has checked them."""
+
+    def __init__(
+        self,
+        kind: Literal["function", "context", "callbacks", "workers"],
+        target: Callable[..., Any] | None,
+        size: int,
+        name: str,
+        hooks: Hooks[_In, _Out] | None,
+        max_pending: int | None,
+        on_full: Literal["block", "raise", "caller_runs"],
+        copy_context: bool,
+        affinity: Literal["any", "worker"],
+        spin: float | None,
+        /,
+    ) -> None: ...
+    def process(self, payload: _In, *, timeout: float | None = None, ctx: Context | None = None) -> _Out:
+        """Run one job and return its result, or raise what it raised."""
+
+    def process_async(
+        self, payload: _In, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> AsyncResult[_Out]:
+        """Queue one job and return at once."""
+
+    def try_process_async(
+        self, payload: _In, *, timeout: float | None = None, ctx: Context | None = None
+    ) -> AsyncResult[_Out] | None:
+        """As `process_async`, but `None` when the queue is full, whatever `on_full` says; never blocks."""
+
+    def process_batch(
+        self, payloads: Iterable[_In], *, timeout: float | None = None, ctx: Context | None = None
+    ) -> BatchResult[_Out]:
+        """Run one job for each payload and return all results and errors in input order."""
+
+    def process_batch_async(
+        self, payloads: Iterable[_In], *, timeout: float | None = None, ctx: Context | None = None
+    ) -> AsyncResult[BatchResult[_Out]]:
+        """Queue a batch and return at once."""
+
+    def map(
+        self,
+        payloads: Iterable[_In],
+        *,
+        ordered: bool = True,
+        buffer: int | None = None,
+        timeout: float | None = None,
+        ctx: Context | None = None,
+    ) -> MapIterator[_Out]:
+        """Iterate over the results, pulling at most `buffer` payloads ahead."""
+
+    @property
+    def size(self) -> int:
+        """Jobs that may run at once. Assigning waits until the pool has that size, as `set_size` does."""
+
+    @size.setter
+    def size(self, value: int, /) -> None: ...
+    def set_size(self, n: int, *, wait: bool = True, timeout: float | None = None) -> None:
+        """Grow or shrink the pool, from any thread, also from inside a job or a hook."""
+
+    @property
+    def queue_length(self) -> int:
+        """Payloads queued and not started, those of batches included."""
+
+    @property
+    def running(self) -> int:
+        """Payloads started and not finished."""
+
+    @property
+    def name(self) -> str:
+        """What the threads, and the pool in metrics and traces, are called."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool has stopped taking jobs."""
+
+    def close(self) -> None:
+        """Fail what is queued with `PoolNotRunning`, let what is running finish, join."""
+
+    def shutdown(self, timeout: float | None = None, *, ctx: Context | None = None) -> None:
+        """Stop taking jobs, drain the queue, join."""
+
+    def set_hooks(self, hooks: Hooks[_In, _Out] | None) -> None:
+        """Replace the hooks, for existing workers too, from any thread, also from a hook."""
+
+    def _stats(
+        self,
+    ) -> tuple[
+        int,  # submitted
+        int,  # queued
+        int,  # running
+        int,  # completed
+        int,  # failed
+        int,  # cancelled
+        int,  # timed_out
+        int,  # rejected
+        int,  # workers
+        int,  # idle
+        int,  # peak_queued
+        int,  # wakes
+        int,  # parks
+        int,  # inline
+        float,  # busy_seconds
+        tuple[int, ...],  # queue_wait
+        tuple[int, ...],  # run_time
+    ]: ...
+
+@final
+class AsyncResult(Generic[_Out_co]):
+    """The result of a job that may not have ended yet."""
+
+    def wait(self, timeout: float | None = None) -> _Out_co:
+        """Block until the job has ended; return its result, or raise its error or `JobTimedOut`."""
+
+    def result(self, timeout: float | None = None) -> _Out_co:
+        """Alias of `wait`."""
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Block until the job has ended; return what it raised, `None` if it returned."""
+
+    def done(self) -> bool:
+        """Whether the job has ended, in whatever way."""
+
+    def running(self) -> bool:
+        """Whether the job has started and not ended."""
+
+    def cancelled(self) -> bool:
+        """Whether the job ended by being cancelled."""
+
+    def cancel(self) -> bool:
+        """Give the job up: queued, it will not run; running, its context is cancelled. False if ended."""
+
+    def add_done_callback(self, callback: Callable[[AsyncResult[_Out_co]], object], /) -> None:
+        """Call `callback(result)` on the thread that ends the job; at once if it has ended."""
+
+    def __await__(self) -> Generator[Any, None, _Out_co]: ...
+
+@final
+class MapIterator(Generic[_Out_co]):
+    """Results of `Pool.map`, for `for` and for `async for`."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _Out_co: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> _Out_co: ...
+    def close(self) -> None:
+        """Cancel what has not started and pull no more payloads."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Context:
+    """Deadline, cancellation and values, passed down a call tree."""
+
+    def __new__(cls, timeout: float | None = None, *, deadline: float | None = None) -> Self: ...
+    def with_timeout(self, timeout: float) -> Context:
+        """A child that ends `timeout` seconds from now, or with its parent."""
+
+    def with_deadline(self, deadline: float) -> Context:
+        """A child that ends when `time.monotonic()` reaches `deadline`, or with its parent."""
+
+    def with_cancel(self) -> Context:
+        """A child that can be cancelled without its parent."""
+
+    def with_value(self, key: object, value: object) -> Context:
+        """A child that carries one more value."""
+
+    def cancel(self, reason: object = None) -> None:
+        """Cancel this context and its children. `reason` becomes part of the error."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the context was cancelled or its deadline passed."""
+
+    @property
+    def deadline(self) -> float | None:
+        """The earliest deadline from here to the root, as `time.monotonic()` reads, or `None`."""
+
+    def remaining(self) -> float | None:
+        """Seconds to the deadline, not less than 0.0; `None` if there is none."""
+
+    def err(self) -> JobCancelled | DeadlineExceeded | None:
+        """The error `check` would raise, or `None`."""
+
+    def check(self) -> None:
+        """Raise `JobCancelled` or `DeadlineExceeded` if the context has ended."""
+
+    def value(self, key: object) -> Any:
+        """The value of the nearest context that has `key`, `None` if there is none."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the context has ended; False if `timeout` seconds passed first."""
+
+    def on_cancel(self, callback: Callable[[], object], /) -> CancelHandle:
+        """Call `callback()` once, on the thread that ends the context; at once if it has ended."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class CancelHandle:
+    """What `Context.on_cancel` returns."""
+
+    def close(self) -> None:
+        """Take the callback back; when this returns it is not running and will not run."""
