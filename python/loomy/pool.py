@@ -25,9 +25,9 @@ __all__ = ("CallbackPool", "Pool")
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
-# Not In and Out: of those pyright knows nothing in `Pool.from_workers`, where Pool is not Pool[...] yet.
-WorkerIn = TypeVar("WorkerIn")
-WorkerOut = TypeVar("WorkerOut")
+# Of a pool being made where In and Out of the class are not known yet: `Pool.from_workers`.
+MadeIn = TypeVar("MadeIn")
+MadeOut = TypeVar("MadeOut")
 
 
 class Pool(PoolBase[In, Out]):
@@ -80,8 +80,8 @@ class Pool(PoolBase[In, Out]):
     ) -> None: ...
     @overload
     def __init__(
-        self: Pool[Any, Out],
-        fn: Callable[..., Out],
+        self: Pool[Any, MadeOut],
+        fn: Callable[..., MadeOut],
         size: int | None = None,
         *,
         pass_context: bool,
@@ -114,7 +114,7 @@ class Pool(PoolBase[In, Out]):
     @classmethod
     def from_workers(
         cls,
-        factory: Callable[[], Worker[WorkerIn, WorkerOut]],
+        factory: Callable[[], Worker[MadeIn, MadeOut]],
         size: int | None = None,
         *,
         name: str = "loomy",
@@ -124,7 +124,7 @@ class Pool(PoolBase[In, Out]):
         copy_context: bool = True,
         affinity: Affinity = "worker",
         spin: float | None = None,
-    ) -> Pool[WorkerIn, WorkerOut]:
+    ) -> Pool[MadeIn, MadeOut]:
         """Make a pool of `Worker` objects, which keep something between jobs: a connection, a model.
 
         `factory()` is called once for each worker, on that worker's thread, as soon as the pool has its size.
@@ -143,7 +143,7 @@ class Pool(PoolBase[In, Out]):
         if on_full not in ("block", "raise"):
             raise ValueError('on_full="caller_runs" needs a pool of functions: use "block" or "raise" here')
         checked_word("affinity", affinity, AFFINITY)
-        pool = cast("Pool[WorkerIn, WorkerOut]", cls.__new__(cls))
+        pool = cast("Pool[MadeIn, MadeOut]", cls.__new__(cls))
         PoolBase.__init__(
             pool,
             "workers",
@@ -152,13 +152,14 @@ class Pool(PoolBase[In, Out]):
         )
         return pool
 
-    @staticmethod
-    def from_callbacks(size: int | None = None, **options: Unpack[PoolOptions]) -> CallbackPool:
+    @classmethod
+    def from_callbacks(cls, size: int | None = None, **options: Unpack[PoolOptions]) -> CallbackPool:
         """Make a pool whose payloads are callables without arguments: `pool.process(lambda: f(x, y))`.
 
         Another payload raises `JobNotCallable`. Options, and errors, are those of `Pool`.
         """
-        return CallbackPool(size, **options)
+        maker = cls if issubclass(cls, CallbackPool) else CallbackPool
+        return maker(size, **options)
 
     def stats(self) -> PoolStats:
         """One consistent snapshot of the pool's counters. Never waits, also works on a closed pool."""
