@@ -2,10 +2,12 @@
 
 This file only re-exports. A module imports nothing that stands below it here:
 
-    errors, hooks, worker, stats, batch    plain Python _loomy                                 the compiled
-    core; imports errors, and later what it calls back into context                                names from
-    the core _threads, _asyncio_bridge              what the core calls back into _options
-    the options of a pool, checked pool                                   the pool
+    errors, hooks, worker, stats, batch    plain Python
+    _loomy                                 the core; imports errors, and later what it calls back into
+    context                                names from the core
+    _threads, _asyncio_bridge              what the core calls back into
+    _options                               the options of a pool, checked
+    pool                                   the pool
 """
 
 from loomy import _threads as _threads  # gives the core its checkpoint function

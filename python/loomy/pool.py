@@ -78,15 +78,6 @@ class Pool(PoolBase[In, Out]):
         pass_context: Literal[True],
         **options: Unpack[PoolOptions],
     ) -> None: ...
-    @overload
-    def __init__(
-        self: Pool[Any, MadeOut],
-        fn: Callable[..., MadeOut],
-        size: int | None = None,
-        *,
-        pass_context: bool,
-        **options: Unpack[PoolOptions],
-    ) -> None: ...
     def __init__(
         self,
         fn: Callable[..., Out],
