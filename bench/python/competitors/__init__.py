@@ -1,0 +1,31 @@
+"""One file per competitor; `make` finds them by name."""
+
+from .base import Competitor, Function
+from .joblib import Joblib
+from .loomy import Loomy
+from .mp import MpThreadPool
+from .pebble import Pebble
+from .sequential import Sequential
+from .stdlib import Stdlib
+
+COMPETITORS: dict[str, type[Competitor]] = {
+    competitor.name: competitor for competitor in (Sequential, Loomy, Stdlib, MpThreadPool, Joblib, Pebble)
+}
+
+
+def make(name: str) -> Competitor:
+    return COMPETITORS[name]()
+
+
+__all__ = [
+    "COMPETITORS",
+    "Competitor",
+    "Function",
+    "Joblib",
+    "Loomy",
+    "MpThreadPool",
+    "Pebble",
+    "Sequential",
+    "Stdlib",
+    "make",
+]

@@ -1,0 +1,37 @@
+"""No pool at all: what the work costs by itself."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from .base import Competitor, Function
+
+
+class Sequential(Competitor):
+    name: ClassVar[str] = "sequential"
+
+    def open(self, fn: Function, size: int) -> None:
+        self.fn = fn
+        self.size = size
+
+    def close(self) -> None:
+        pass
+
+    def roundtrip(self, payloads: Iterable[Any]) -> Any:
+        fn = self.fn
+        answer = None
+        for payload in payloads:
+            answer = fn(payload)
+        return answer
+
+    def submit_all(self, payloads: Iterable[Any]) -> list[Any]:
+        fn = self.fn
+        return [fn(payload) for payload in payloads]
+
+    def collect(self, handles: Sequence[Any]) -> list[Any]:
+        return list(handles)
+
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+        return list(map(self.fn, payloads))
+
+    def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
+        return map(self.fn, payloads)

@@ -1,0 +1,42 @@
+"""concurrent.futures.ThreadPoolExecutor."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from .base import Competitor, Function
+
+
+class Stdlib(Competitor):
+    name: ClassVar[str] = "stdlib"
+
+    def open(self, fn: Function, size: int) -> None:
+        self.fn = fn
+        self.size = size
+        self._pool = ThreadPoolExecutor(size)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def roundtrip(self, payloads: Iterable[Any]) -> Any:
+        fn = self.fn
+        submit = self._pool.submit
+        answer = None
+        for payload in payloads:
+            answer = submit(fn, payload).result()
+        return answer
+
+    def submit_all(self, payloads: Iterable[Any]) -> list[Future[Any]]:
+        fn = self.fn
+        submit = self._pool.submit
+        return [submit(fn, payload) for payload in payloads]
+
+    def collect(self, handles: Sequence[Future[Any]]) -> list[Any]:
+        return [future.result() for future in handles]
+
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+        # Its chunksize does nothing for threads: every payload is a task.
+        return list(self._pool.map(self.fn, payloads))
+
+    def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
+        return self._pool.map(self.fn, payloads)

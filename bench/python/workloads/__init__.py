@@ -1,0 +1,26 @@
+"""One file per workload; `SCENARIOS` is the order in which they run."""
+
+from ..model import Scenario
+from . import idle_workers, p1, p2, p3, p4, p5, p8, p9, p10, p11, p12, p13, p14, pool_age, queue_depth, wakes
+
+SCENARIOS: dict[str, Scenario] = {
+    module.SCENARIO.name: module.SCENARIO
+    for module in (
+        p1,
+        p2,
+        p3,
+        p4,
+        p5,
+        p8,
+        p9,
+        p10,
+        p11,
+        p12,
+        p13,
+        p14,
+        idle_workers,
+        queue_depth,
+        pool_age,
+        wakes,
+    )
+}

@@ -1,0 +1,52 @@
+"""P3: submit 100,000 jobs one by one, then collect every answer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..clock import timed
+from ..competitors import Competitor
+from ..jobs import identity
+from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Sample, Scenario, Table, times_faster
+from .common import WORKERS, mismatch, rows
+
+
+def tables(options: Options) -> list[Table]:
+    jobs = options.pick(100_000, 10_000)
+    return [
+        Table(
+            f"P3: {jobs:,} x process_async, then collect",
+            MICROSECONDS_A_JOB,
+            rows(["sequential", "loomy", "stdlib", "mp", "pebble"], {"jobs": jobs}),
+            reference="stdlib",
+            targets=[times_faster("loomy", 60, than="stdlib")],
+            notes=["joblib is left out: it has no call that submits one job and returns."],
+        )
+    ]
+
+
+@contextmanager
+def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
+    payloads = list(range(case["jobs"]))
+    with competitor.opened(identity, WORKERS):
+
+        def measure() -> Sample:
+            submit = timed(competitor.submit_all, payloads)
+            collect = timed(competitor.collect, submit.result)
+            answers: list[Any] = collect.result
+            wall = submit.wall + collect.wall
+            jobs = len(payloads)
+            return Sample(
+                wall / jobs,
+                wall,
+                submit.cpu + collect.cpu,
+                jobs,
+                mismatch(answers, payloads),
+                {"submit us/job": submit.wall / jobs * 1e6, "collect us/job": collect.wall / jobs * 1e6},
+            )
+
+        competitor.collect(competitor.submit_all(payloads[:1000]))
+        yield measure
+
+
+SCENARIO = Scenario("p3", "submit all, then collect", tables, prepare)
