@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, final
 
-from typing_extensions import disjoint_base
-
 from loomy.batch import BatchResult
 from loomy.errors import DeadlineExceeded, JobCancelled
 from loomy.hooks import Hooks
@@ -38,7 +36,6 @@ def check_cancelled() -> None:
 def current_worker_id() -> int | None:
     """The number of the slot this thread is running a job on; `None` outside a job."""
 
-@disjoint_base
 class PoolBase(Generic[_In, _Out]):
     """Queue, workers and lifecycle. It trusts its arguments: `loomy.Pool` has checked them."""
 
