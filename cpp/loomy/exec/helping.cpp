@@ -1,0 +1,163 @@
+#include "loomy/exec/batch.hpp"
+#include "loomy/exec/pool.hpp"
+
+namespace loomy {
+
+// ---- borrowing a slot ----
+
+slot* pool::try_borrow() noexcept {
+    if (!jobs_in_.is_open_and_empty()) return nullptr;
+    const auto id = free_.take_lowest();
+    if (!id) return nullptr;
+    if (places_) places_->take();
+    slot& taken = at(*id);
+    if (jobs_in_.is_closed()) {
+        // Closed meanwhile, perhaps by one who now waits for this slot to come free.
+        give_back(taken);
+        return nullptr;
+    }
+    return &taken;
+}
+
+slot* pool::try_borrow_for_batch() noexcept {
+    const auto id = free_.take_lowest();
+    if (!id) return nullptr;
+    if (places_) places_->take();
+    return &at(*id);
+}
+
+void pool::give_back(slot& borrowed) {
+    if (places_) places_->give();
+    free_.release(borrowed.id);
+    // As a worker that goes to sleep: publish, then look again. `count` stands in for the queue here: it is
+    // raised before a push and lowered after a pop, so it is never 0 while the queue holds something to run.
+    if (attention_.load(std::memory_order_seq_cst) != 0 || jobs_in_.count() != 0) after_release();
+}
+
+// ---- waiting ----
+
+// A thread that waits inside a job and would run what is queued. On its stack; one node per pool it can help.
+struct helper {
+    helper(pool& where, parker& sleeper) : home(where), waiter(sleeper) {
+        const std::lock_guard guard(home.helpers_lock_);
+        next = home.first_helper_;
+        home.first_helper_ = this;
+        home.helpers_.fetch_add(1, std::memory_order_seq_cst); // then the caller looks at the queue once more
+    }
+    ~helper() {
+        const std::lock_guard guard(home.helpers_lock_);
+        for (helper** link = &home.first_helper_; *link != nullptr; link = &(*link)->next) {
+            if (*link != this) continue;
+            *link = next;
+            home.helpers_.fetch_sub(1, std::memory_order_relaxed);
+            return;
+        }
+    }
+    helper(const helper&) = delete;
+    helper& operator=(const helper&) = delete;
+
+    pool& home;
+    parker& waiter;
+    helper* next = nullptr;
+};
+
+bool pool::wake_helper() noexcept {
+    if (helpers_.load(std::memory_order_seq_cst) == 0) return false;
+    const std::lock_guard guard(helpers_lock_);
+    helper* const first = first_helper_;
+    if (first == nullptr) return false;
+    first_helper_ = first->next; // it lists itself again when it has found nothing to do
+    helpers_.fetch_sub(1, std::memory_order_relaxed);
+    first->waiter.unpark(); // under the lock: the node lives until its owner has had it
+    return true;
+}
+
+wait_status pool::wait(job& which, deadline until) {
+    if (which.finished()) return wait_status::woken;
+    if (frame* const inside = frame::top()) return wait_helping(which, *this, until, *inside);
+    if (caller_spin_.spin([&] { return which.finished(); })) return wait_status::woken;
+    parker sleeper;
+    listener node;
+    node.waiter = &sleeper;
+    if (!which.listen(node)) return wait_status::woken;
+    const wait_status status = sleeper.park(until);
+    which.stop_listening(node);
+    return which.finished() ? wait_status::woken : status;
+}
+
+wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& inside) {
+    for (;;) {
+        // With a deadline, leave the work to workers that are free; without, or when there is none, do it here.
+        const bool may_take_long =
+            until.is_never() || (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
+        while (help_once(which, home, inside, may_take_long)) {
+            if (which.finished()) return wait_status::woken;
+        }
+        if (which.finished()) return wait_status::woken;
+        inside.env.leave();
+
+        parker sleeper;
+        listener node;
+        node.waiter = &sleeper;
+        if (!which.listen(node)) return wait_status::woken;
+        wait_status status = wait_status::woken;
+        {
+            // Every pool this thread has a slot of may depend on this thread to run what is queued there.
+            std::optional<helper> nodes[max_helped_pools];
+            std::size_t used = 0;
+            bool work = false;
+            for (frame* one = &inside; one != nullptr && used < max_helped_pools; one = one->outer) {
+                bool listed = false;
+                for (std::size_t i = 0; i < used; ++i) listed = listed || &nodes[i]->home == &one->owner;
+                if (listed) continue;
+                nodes[used++].emplace(one->owner, sleeper);
+                work = work || !one->owner.queue_.was_empty();
+            }
+            if (!work) status = sleeper.park(until);
+        }
+        which.stop_listening(node);
+        if (which.finished()) return wait_status::woken;
+        if (status != wait_status::woken) return status;
+    }
+}
+
+// Runs the job that is waited for, or another one of a pool this thread has a slot of. False: nothing to run.
+bool pool::help_once(job& target, pool& home, frame& inside, bool may_take_long) {
+    if (!may_take_long) return false;
+    if (frame* const on = frame::of(home)) {
+        if ((target.word() & job::shared) != 0) {
+            if (static_cast<batch&>(target).unclaimed() != 0) {
+                frame nested(home, on->where, on->env, false);
+                nested.env.enter(target);
+                home.take_part(static_cast<batch&>(target), nested);
+                return true;
+            }
+        } else if (target.claim_in_queue()) {
+            if (home.places_) home.places_->give();
+            home.settle_left(home.jobs_in_.leave());
+            home.run_nested(target, *on);
+            return true;
+        }
+    }
+    for (frame* one = &inside; one != nullptr; one = one->outer) {
+        if (job* const other = one->owner.take_job(*one)) {
+            if (one->owner.places_) one->owner.places_->give();
+            one->owner.run_nested(*other, *one);
+            return true;
+        }
+    }
+    return false;
+}
+
+void pool::run_nested(job& claimed, frame& on) {
+    if (!queue_.was_empty()) notify(); // more than this thread can do at once
+    frame nested(*this, on.where, on.env, false);
+    nested.env.enter(claimed);
+    if ((claimed.word() & job::shared) != 0) {
+        run_shared(static_cast<batch&>(claimed), nested);
+    } else {
+        run_claimed(claimed, nested);
+    }
+}
+
+} // namespace loomy

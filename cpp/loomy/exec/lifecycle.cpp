@@ -1,0 +1,227 @@
+#include <vector>
+
+#include "loomy/exec/batch.hpp"
+#include "loomy/exec/interrupter.hpp"
+#include "loomy/exec/pool.hpp"
+
+namespace loomy {
+
+slot& pool::at(std::uint32_t id) const noexcept {
+    // acquire: pairs with the release in resize; the slot behind the pointer is complete.
+    return *(*blocks_[id / 64].load(std::memory_order_acquire))[id % 64].load(std::memory_order_acquire);
+}
+
+bool pool::resize(std::uint32_t size) {
+    std::vector<std::uint32_t> joined;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        if (closed()) return false;
+        // Slots still to be retired are part of the present ones but not of the size.
+        const std::uint32_t now = target_size_.load(std::memory_order_relaxed);
+        std::uint32_t missing = size > now ? size - now : 0;
+        joined.reserve(missing);
+        std::vector<std::uint32_t> ids;
+        ids.reserve(missing);
+        // Memory first, so that nothing has changed if there is none.
+        for (std::uint32_t id = 0; ids.size() < missing; ++id) {
+            auto& block = blocks_[id / 64];
+            if (block.load(std::memory_order_relaxed) == nullptr) {
+                block.store(new slot_block{}, std::memory_order_release);
+            }
+            auto& place = (*block.load(std::memory_order_relaxed))[id % 64];
+            slot* one = place.load(std::memory_order_relaxed);
+            if (one == nullptr) {
+                one = new slot(*this, id, options_.spin_ns);
+                place.store(one, std::memory_order_release);
+                if (id >= id_limit_) id_limit_ = id + 1;
+            }
+            if (!one->present) ids.push_back(id);
+        }
+        target_size_.store(size, std::memory_order_release);
+        while (missing > 0 && take_retirement()) --missing; // those may stay after all
+        for (std::uint32_t i = 0; i < missing; ++i) {
+            at(ids[i]).present = true;
+            free_.make_room_for(ids[i]);
+            joined.push_back(ids[i]);
+        }
+        present_.fetch_add(missing, std::memory_order_seq_cst);
+        if (size < now) {
+            to_retire_.fetch_add(now - size, std::memory_order_seq_cst);
+            attention_.fetch_or(attention_shrinking, std::memory_order_seq_cst);
+        }
+    }
+    for (const std::uint32_t id : joined) watcher_.worker_joined(id);
+    for (const std::uint32_t id : joined) {
+        if (places_) places_->give();
+        free_.release(id);
+    }
+    after_release();
+    return true;
+}
+
+wait_status pool::wait_for_size(std::uint32_t size, deadline until) {
+    for (;;) {
+        const std::uint32_t turn = changes_.load(std::memory_order_seq_cst);
+        if (present_.load(std::memory_order_seq_cst) <= size) return wait_status::woken;
+        // A later growth may have taken the retirements back: then nobody will leave.
+        if (size != 0 && target_size_.load(std::memory_order_seq_cst) > size) return wait_status::woken;
+        const wait_status status = wait_on_address(changes_, turn, until);
+        if (status != wait_status::woken) {
+            return present_.load(std::memory_order_seq_cst) <= size ? wait_status::woken : status;
+        }
+    }
+}
+
+bool pool::close_admission() {
+    bool first = false;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        first = jobs_in_.close();
+        target_size_.store(0, std::memory_order_release);
+    }
+    attention_.fetch_or(attention_closing, std::memory_order_seq_cst);
+    if (places_) places_->announce();
+    return first;
+}
+
+void pool::drain() {
+    close_admission();
+    // Without workers nobody will ever run what is queued.
+    if (present_.load(std::memory_order_seq_cst) == 0) {
+        discard();
+        return;
+    }
+    if (!queue_.was_empty()) notify();
+    let_go_of_idle_workers();
+}
+
+void pool::discard() {
+    close_admission();
+    discarding_.store(true, std::memory_order_seq_cst);
+    refuse_queued();
+    let_go_of_idle_workers();
+}
+
+// Fails everything that has not started.
+void pool::refuse_queued() {
+    while (job* next = queue_.try_pop()) {
+        if ((next->word() & job::shared) != 0) {
+            static_cast<batch*>(next)->queued_.store(false, std::memory_order_relaxed);
+            settle_left(jobs_in_.leave());
+        } else {
+            abandon(*next, phase::refused);
+        }
+        if (next->drop_hold()) next->dispose();
+    }
+    for (;;) {
+        batch* open = nullptr;
+        {
+            const std::lock_guard guard(batches_lock_);
+            for (open = first_batch_; open != nullptr && open->unclaimed() == 0;) open = open->next_;
+            if (open != nullptr) open->add_hold();
+        }
+        if (open == nullptr) return;
+        refuse_rest(*open);
+        if (open->drop_hold()) open->dispose();
+    }
+}
+
+void pool::stop_running() {
+    stopping_all_.store(true, std::memory_order_seq_cst); // pairs with register_token
+    std::vector<ref<cancel_token>> tokens;
+    std::uint32_t limit = 0;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        limit = id_limit_;
+    }
+    for (std::uint32_t id = 0; id < limit; ++id) {
+        const std::lock_guard guard(at(id).tokens_lock);
+        tokens.insert(tokens.end(), at(id).tokens.begin(), at(id).tokens.end());
+    }
+    for (const ref<cancel_token>& token : tokens) token->cancel();
+    if (options_.interruptible) interrupter::instance().deliver(*this, nullptr);
+}
+
+void pool::interrupt_running(const job* which) {
+    std::uint32_t limit = 0;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        limit = id_limit_;
+    }
+    for (std::uint32_t id = 0; id < limit; ++id) {
+        slot& one = at(id);
+        const bool found = one.interruption.request(which, [&] { watcher_.interrupt(one); });
+        if (found && which != nullptr) return;
+    }
+}
+
+// After a slot's bit was given back.
+void pool::after_release() {
+    if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
+    if (!queue_.was_empty()) notify();
+}
+
+// One of the workers that are to go, if any is; the caller sees to it that one does.
+bool pool::take_retirement() noexcept {
+    std::uint32_t left = to_retire_.load(std::memory_order_seq_cst);
+    while (left != 0) {
+        if (!to_retire_.compare_exchange_weak(left, left - 1, std::memory_order_seq_cst)) continue;
+        return true;
+    }
+    return false;
+}
+
+bool pool::should_leave_now() noexcept {
+    const std::uint32_t why = attention_.load(std::memory_order_seq_cst);
+    if ((why & attention_closing) != 0 && jobs_in_.count() == 0) return true;
+    return (why & attention_shrinking) != 0 && take_retirement();
+}
+
+// Sends away workers that sleep: all of them once a closed pool has nothing queued, else as many as are to retire.
+void pool::let_go_of_idle_workers() {
+    for (;;) {
+        const std::uint32_t why = attention_.load(std::memory_order_seq_cst);
+        if (why == 0 || !free_.any()) return;
+        const bool all = (why & attention_closing) != 0 && jobs_in_.count() == 0;
+        if (!all && !take_retirement()) return;
+        if (const auto id = free_.take_highest()) {
+            send_away(at(*id));
+        } else if (!all) {
+            to_retire_.fetch_add(1, std::memory_order_seq_cst); // look again: one may have become free meanwhile
+        }
+    }
+}
+
+void pool::send_away(slot& taken) {
+    if (taken.has_thread) {
+        taken.leave_on_wake = true;
+        taken.park.unpark();
+        return;
+    }
+    gone(taken);
+}
+
+void pool::gone(slot& left) {
+    watcher_.worker_left(left.id);
+    if (places_) places_->take();
+    bool last = false;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        left.present = false;
+        last = present_.fetch_sub(1, std::memory_order_seq_cst) == 1;
+    }
+    changes_.fetch_add(1, std::memory_order_seq_cst);
+    wake_all_at_address(&changes_);
+    // The last worker of a closed pool clears away what was abandoned in the queue.
+    if (last && closed()) refuse_queued();
+}
+
+void pool::die_in_child() noexcept {
+    dead_.store(true, std::memory_order_seq_cst);
+    jobs_in_.close();
+    new (&lifecycle_lock_) std::mutex;
+    new (&helpers_lock_) std::mutex;
+    new (&batches_lock_) std::mutex;
+}
+
+} // namespace loomy

@@ -1,0 +1,189 @@
+#include "loomy/exec/pool.hpp"
+
+#include "loomy/exec/batch.hpp"
+#include "loomy/exec/interrupter.hpp"
+
+namespace loomy {
+
+pool::pool(const pool_options& options, observer& watcher) : options_(options), watcher_(watcher), caller_spin_(options.spin_ns) {
+    if (options.max_pending >= 0) places_.emplace(options.max_pending);
+}
+
+pool::~pool() {
+    // The owner closed the pool, and every thread of it holds a reference: only abandoned jobs can be left.
+    while (job* left = queue_.try_pop()) {
+        if (left->drop_hold()) left->dispose();
+    }
+    for (auto& block : blocks_) {
+        slot_block* const slots = block.load(std::memory_order_relaxed);
+        if (slots == nullptr) continue;
+        for (auto& one : *slots) delete one.load(std::memory_order_relaxed);
+        delete slots;
+    }
+}
+
+void pool::note_depth(std::uint64_t depth) noexcept {
+    std::uint64_t peak = peak_queued_.load(std::memory_order_relaxed);
+    while (depth > peak && !peak_queued_.compare_exchange_weak(peak, depth, std::memory_order_relaxed)) {
+    }
+}
+
+submitted pool::admit(job& next, std::uint64_t jobs) {
+    if (places_ && !places_->try_take()) return closed() ? submitted::closed : submitted::full;
+    std::uint64_t depth = 0;
+    bool in = jobs_in_.enter(depth);
+    if (in) {
+        const std::uint64_t nth = submitted_.fetch_add(jobs, std::memory_order_relaxed);
+        if ((nth & 15) == 0) next.enqueued_ns = now_ns(); // every sixteenth wait is measured
+        try {
+            queue_.push(&next);
+        } catch (...) {
+            submitted_.fetch_sub(jobs, std::memory_order_relaxed);
+            settle_left(jobs_in_.leave());
+            if (places_) places_->give();
+            throw;
+        }
+        note_depth(depth - 1 + jobs);
+        return submitted::accepted;
+    }
+    settle_left(jobs_in_.leave());
+    if (places_) places_->give();
+    return submitted::closed;
+}
+
+submitted pool::submit(job& next) {
+    const submitted answer = admit(next, 1);
+    if (answer != submitted::accepted) return answer;
+    // A pool that was closed between our entry and our push has been searched for jobs to refuse before this one.
+    if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
+    if (notify()) return submitted::accepted;
+    // No thread to run it, and none could be started: take it back, unless somebody helped meanwhile.
+    const job::abandoned how = next.abandon(phase::refused);
+    if (how == job::abandoned::no) return submitted::accepted;
+    submitted_.fetch_sub(1, std::memory_order_relaxed);
+    settle_left(jobs_in_.leave());
+    if (places_) places_->give();
+    (void)next.drop_hold(); // the one abandon took; the queue keeps its own
+    return submitted::no_thread;
+}
+
+wait_status pool::wait_for_place(deadline until) noexcept {
+    return places_->wait(until, [this] { return closed(); });
+}
+
+bool pool::notify() {
+    if (searching_.load(std::memory_order_seq_cst) != 0) return true;
+    return wake_worker();
+}
+
+// Slow path of notify: gives the one searching licence to a sleeping worker.
+bool pool::wake_worker() {
+    for (;;) {
+        if (!free_.any()) {
+            // Nobody sleeps. Who is busy looks at the queue before it sleeps; who waits inside a job must be told.
+            wake_helper();
+            return true;
+        }
+        std::uint32_t nobody = 0;
+        if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
+        if (wake_lowest()) return true;
+        // Nobody was woken. A slot given back while we held the licence found us "searching" and relied on us, so
+        // look again.
+        searching_.store(0, std::memory_order_seq_cst);
+        if (queue_.was_empty()) return true;
+        if (live_threads_.load(std::memory_order_seq_cst) == 0 && free_.any()) return false;
+        if (free_.any()) continue;
+    }
+}
+
+// Takes the lowest free slot whose thread runs, or can be started. Slots for which the system has no thread stay
+// free, for callers and for another try.
+bool pool::wake_lowest() {
+    slot* threadless = nullptr;
+    bool woken = false;
+    while (const auto id = free_.take_lowest()) {
+        slot& taken = at(*id);
+        taken.search_on_wake = true;
+        woken = unpark_or_start(taken);
+        if (woken) break;
+        taken.search_on_wake = false;
+        taken.set_aside = std::exchange(threadless, &taken);
+    }
+    while (threadless != nullptr) {
+        slot& one = *std::exchange(threadless, threadless->set_aside);
+        free_.release(one.id);
+    }
+    return woken;
+}
+
+bool pool::unpark_or_start(slot& taken) {
+    if (taken.has_thread) {
+        if (taken.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
+        return true;
+    }
+    taken.has_thread = true;
+    live_threads_.fetch_add(1, std::memory_order_seq_cst);
+    retain(); // the thread's reference
+    if (watcher_.start_thread(taken)) {
+        wakes_.fetch_add(1, std::memory_order_relaxed);
+        return true;
+    }
+    taken.has_thread = false;
+    live_threads_.fetch_sub(1, std::memory_order_seq_cst);
+    release();
+    return false;
+}
+
+void pool::settle_left(admission::left what) {
+    // The last queued job of a closed pool is gone: who sleeps has nothing to wait for any more.
+    if (what == admission::left::closed_and_empty) let_go_of_idle_workers();
+}
+
+bool pool::abandon(job& which, phase as) {
+    const job::abandoned how = which.abandon(as);
+    if (how == job::abandoned::no) return false;
+    after_abandon(which, how, as);
+    return true;
+}
+
+void pool::after_abandon(job& which, job::abandoned how, phase as) {
+    const bool was_running = how == job::abandoned::while_running;
+    admission::left left = admission::left::open;
+    if (was_running) {
+        executing_abandoned_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+        left = jobs_in_.leave();
+        if (places_) places_->give();
+    }
+    auto& count = as == phase::timed_out ? timed_out_ : as == phase::cancelled ? cancelled_ : refused_;
+    count.fetch_add(1, std::memory_order_relaxed);
+    which.on_abandoned(as, was_running);
+    if (was_running && options_.interruptible) interrupter::instance().deliver(*this, &which);
+    if ((which.word() & (job::waiting | job::calling)) != 0) which.tell_listeners();
+    if (which.drop_hold()) which.dispose();
+    settle_left(left);
+}
+
+void pool::register_token(frame& where, const ref<cancel_token>& token) {
+    {
+        const std::lock_guard guard(where.where.tokens_lock);
+        where.where.tokens.push_back(token);
+    }
+    // Sequentially consistent with stop_running: it set the flag before it looks at the tokens, so either it sees
+    // this one or this sees the flag.
+    if (stopping_all()) token->cancel();
+}
+
+void pool::unregister_token(frame& where, const cancel_token& token) noexcept {
+    ref<cancel_token> last; // released outside the lock
+    const std::lock_guard guard(where.where.tokens_lock);
+    auto& tokens = where.where.tokens;
+    for (auto one = tokens.begin(); one != tokens.end(); ++one) {
+        if (one->get() != &token) continue;
+        last = std::move(*one);
+        tokens.erase(one);
+        return;
+    }
+}
+
+} // namespace loomy

@@ -1,0 +1,210 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "loomy/base/clock.hpp"
+#include "loomy/base/ref.hpp"
+#include "loomy/exec/admission.hpp"
+#include "loomy/exec/frame.hpp"
+#include "loomy/exec/job.hpp"
+#include "loomy/exec/observer.hpp"
+#include "loomy/exec/slot.hpp"
+#include "loomy/exec/slot_set.hpp"
+#include "loomy/exec/stats.hpp"
+#include "loomy/sync/mpmc_queue.hpp"
+
+namespace loomy {
+
+class batch;
+struct helper;
+
+struct pool_options {
+    std::int64_t max_pending = -1; // exact bound on queued jobs; negative: none
+    std::int64_t spin_ns = -1;     // how long an idle worker may spin; negative: adaptive
+    bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
+};
+
+enum class submitted : std::uint8_t {
+    accepted,
+    closed,    // the pool takes no more jobs
+    full,      // the bounded queue is full
+    no_thread, // no worker thread could be started, and there is none
+};
+
+// Workers, a queue and a lifecycle. The notes beside the code (cpp/README.md) tell how they work together.
+class pool final : public ref_counted<pool> {
+  public:
+    pool(const pool_options& options, observer& watcher);
+    ~pool();
+
+    // ---- jobs (pool.cpp) ----
+
+    // Puts a pending job with one hold into the queue and sees to it that a worker will look. Lock-free, but for
+    // the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was.
+    [[nodiscard]] submitted submit(job& next);
+    // What submit does after it found `full`: waits until there may be a place. Blocking.
+    [[nodiscard]] wait_status wait_for_place(deadline until) noexcept;
+    void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
+    // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
+    void count_submitted(std::uint64_t jobs) noexcept { submitted_.fetch_add(jobs, std::memory_order_relaxed); }
+
+    // Ends a job from outside; true if this call did it. Everything that follows from it has been done then.
+    bool abandon(job& which, phase as);
+    // The same for a batch: its items that have not started never will.
+    bool abandon(batch& which, phase as);
+
+    // Puts a batch into the queue, for any number of workers to take part in. It takes one place.
+    [[nodiscard]] submitted submit(batch& next);
+    // The calling thread takes part on the slot of `where` until nothing is left to start.
+    void take_part(batch& which, frame& where);
+
+    // ---- callers that help (helping.cpp) ----
+
+    // A free slot for the calling thread, if the pool is open and nothing is queued before it; or null.
+    [[nodiscard]] slot* try_borrow() noexcept;
+    void give_back(slot& borrowed);
+    // A free slot whatever is queued: for taking part in a batch.
+    [[nodiscard]] slot* try_borrow_for_batch() noexcept;
+
+    // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if that
+    // is still queued in a pool this thread has a slot of, else whatever these pools have queued.
+    // `interrupted` and `timed_out` as parker::park. Blocking.
+    [[nodiscard]] wait_status wait(job& which, deadline until);
+
+    // ---- the worker's thread (worker.cpp) ----
+
+    void run_worker(slot& self, worker_env& env);
+
+    // ---- lifecycle (lifecycle.cpp) ----
+
+    // Throws std::bad_alloc; nothing has changed then. Growing is immediate; shrinking lets idle workers go now
+    // and busy ones after their job. False: the pool is closed.
+    bool resize(std::uint32_t size);
+    [[nodiscard]] std::uint32_t size() const noexcept { return target_size_.load(std::memory_order_acquire); }
+    // Waits until no more workers are left than `size`. Blocking.
+    [[nodiscard]] wait_status wait_for_size(std::uint32_t size, deadline until);
+
+    // Stops admission; true for the first call. What is queued is still run (by drain) or fails (by discard).
+    bool close_admission();
+    void drain();
+    void discard();
+    // Stops the contexts of what is running, and interrupts it.
+    void stop_running();
+    // Tells the worker that runs `which` (null: every worker) that its job was abandoned. The interrupter's thread.
+    void interrupt_running(const job* which);
+    [[nodiscard]] bool closed() const noexcept { return jobs_in_.is_closed(); }
+    // In the child of a fork: no worker exists, nothing will ever finish.
+    void die_in_child() noexcept;
+    [[nodiscard]] bool dead() const noexcept { return dead_.load(std::memory_order_relaxed); }
+
+    // ---- what a job of this pool needs (pool.cpp) ----
+
+    // A running job's token, for stop_running. The frame's thread only.
+    void register_token(frame& where, const ref<cancel_token>& token);
+    void unregister_token(frame& where, const cancel_token& token) noexcept;
+    [[nodiscard]] bool stopping_all() const noexcept { return stopping_all_.load(std::memory_order_seq_cst); }
+
+    // ---- numbers (stats.cpp) ----
+
+    [[nodiscard]] std::uint64_t queue_length() const noexcept;
+    [[nodiscard]] std::uint64_t executing() const noexcept; // functions started and not returned
+    [[nodiscard]] pool_stats stats() const noexcept;
+
+  private:
+    friend class batch;
+    friend struct helper;
+
+    static constexpr std::uint32_t attention_closing = 1;
+    static constexpr std::uint32_t attention_shrinking = 2;
+
+    using slot_block = std::array<std::atomic<slot*>, 64>;
+
+    // pool.cpp
+    // There may be work: somebody should look, unless somebody is looking already. False: nobody could be made to.
+    bool notify();
+    bool wake_worker();
+    bool wake_lowest();
+    bool unpark_or_start(slot& taken);
+    [[nodiscard]] submitted admit(job& next, std::uint64_t jobs);
+    void note_depth(std::uint64_t depth) noexcept;
+    void after_abandon(job& which, job::abandoned how, phase as);
+    void settle_left(admission::left what);
+
+    // worker.cpp
+    [[nodiscard]] job* take_job(frame& where);
+    [[nodiscard]] job* search(frame& where);
+    void run_claimed(job& next, frame& where);
+    void run_shared(batch& next, frame& where);
+    [[nodiscard]] bool work_until_idle(frame& where, worker_env& env, bool& searching);
+    void stop_searching(bool found);
+
+    // lifecycle.cpp
+    void after_release();
+    void let_go_of_idle_workers();
+    [[nodiscard]] bool should_leave_now() noexcept;
+    bool take_retirement() noexcept;
+    void send_away(slot& taken);
+    void gone(slot& left);
+    void refuse_queued();
+    void refuse_rest(batch& open);
+    [[nodiscard]] slot& at(std::uint32_t id) const noexcept;
+
+    // stats.cpp
+    [[nodiscard]] pool_stats read_stats() const noexcept;
+
+    // helping.cpp
+    static constexpr std::size_t max_helped_pools = 8; // pools one thread can be inside of and still help all
+    bool wake_helper() noexcept;
+    [[nodiscard]] static bool help_once(job& target, pool& home, frame& inside, bool may_take_long);
+    [[nodiscard]] static wait_status wait_helping(job& which, pool& home, deadline until, frame& inside);
+    void run_nested(job& claimed, frame& on);
+
+    // batch.cpp
+    void finish_batch(batch& ended, frame* where);
+    void list_batch(batch& open);
+    void unlist_batch(batch& open) noexcept;
+
+    // Hot words first, each group on its own line: submitters write jobs_in_ and submitted_, everybody reads
+    // searching_ and the free slots, and only rarely does somebody write attention_.
+    admission jobs_in_;
+    std::atomic<std::uint64_t> submitted_{0};
+    std::atomic<std::uint64_t> peak_queued_{0};
+    alignas(cache_line) std::atomic<std::uint32_t> searching_{0}; // 1: one worker is looking for work, or being woken to
+    std::atomic<std::uint32_t> attention_{0};                     // attention_* bits
+    std::atomic<std::uint32_t> helpers_{0};                       // threads parked inside jobs, able to help
+    slot_set free_;
+    mpmc_queue<job> queue_;
+
+    const pool_options options_;
+    observer& watcher_;
+    spin_budget caller_spin_;
+    std::optional<places> places_; // only of a bounded pool
+
+    std::atomic<std::uint64_t> cancelled_{0}, timed_out_{0}, refused_{0}, rejected_{0}, wakes_{0};
+    std::atomic<std::int64_t> executing_abandoned_{0};
+    std::atomic<std::uint64_t> live_threads_{0};
+
+    mutable std::mutex lifecycle_lock_; // the table of slots and its size; nothing is called under it
+    std::array<std::atomic<slot_block*>, slot_set::capacity / 64> blocks_{};
+    std::uint32_t id_limit_ = 0; // every slot ever made has an id below this; guarded by lifecycle_lock_
+    std::atomic<std::uint32_t> target_size_{0};
+    std::atomic<std::uint32_t> present_{0}; // slots that have joined and not left
+    std::atomic<std::uint32_t> to_retire_{0};
+    std::atomic<std::uint32_t> changes_{0}; // bumped when a slot has left; waited on
+    std::atomic<bool> stopping_all_{false};
+    std::atomic<bool> discarding_{false};
+    std::atomic<bool> dead_{false};
+
+    std::mutex helpers_lock_;
+    helper* first_helper_ = nullptr; // guarded by helpers_lock_
+
+    mutable std::mutex batches_lock_;
+    batch* first_batch_ = nullptr; // guarded by batches_lock_
+};
+
+} // namespace loomy

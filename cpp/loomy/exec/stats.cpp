@@ -1,0 +1,97 @@
+#include "loomy/exec/stats.hpp"
+
+#include "loomy/exec/batch.hpp"
+#include "loomy/exec/pool.hpp"
+
+namespace loomy {
+
+std::uint64_t pool::queue_length() const noexcept {
+    std::uint64_t queued = jobs_in_.count();
+    const std::lock_guard guard(batches_lock_);
+    for (const batch* one = first_batch_; one != nullptr; one = one->next_) {
+        queued += one->unclaimed();
+        // Its own entry in the queue is one of the counted ones.
+        if (one->unclaimed() != 0 && one->queued_.load(std::memory_order_relaxed) && queued > 0) --queued;
+    }
+    return queued;
+}
+
+std::uint64_t pool::executing() const noexcept {
+    std::uint64_t started = 0;
+    std::uint64_t finished = 0;
+    const std::lock_guard guard(lifecycle_lock_);
+    for (std::uint32_t id = 0; id < id_limit_; ++id) {
+        // Finished first: a job may start and end between the two reads, but never end before it started.
+        finished += at(id).stats.finished.get();
+        started += at(id).stats.started.get();
+    }
+    return started > finished ? started - finished : 0;
+}
+
+namespace {
+
+// Reads until two readings in a row agree, so that the numbers belong together; under steady load gives up and
+// returns the last.
+constexpr int most_readings = 16;
+
+bool same_moment(const pool_stats& a, const pool_stats& b) noexcept {
+    return a.submitted == b.submitted && a.queued == b.queued && a.running == b.running && a.completed == b.completed &&
+           a.failed == b.failed && a.cancelled == b.cancelled && a.timed_out == b.timed_out;
+}
+
+} // namespace
+
+pool_stats pool::read_stats() const noexcept {
+    pool_stats out;
+    std::uint64_t started = 0;
+    std::uint64_t finished = 0;
+    std::uint64_t busy_ns = 0;
+    out.cancelled = cancelled_.load(std::memory_order_relaxed);
+    out.timed_out = timed_out_.load(std::memory_order_relaxed);
+    out.refused = refused_.load(std::memory_order_relaxed);
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        for (std::uint32_t id = 0; id < id_limit_; ++id) {
+            const slot_stats& one = at(id).stats;
+            finished += one.finished.get();
+            started += one.started.get();
+            out.completed += one.completed.get();
+            out.failed += one.failed.get();
+            out.inlined += one.inlined.get();
+            out.parks += one.parks.get();
+            busy_ns += one.busy_ns.get();
+            for (std::size_t i = 0; i < out.run_time.size(); ++i) {
+                out.queue_wait[i] += one.queue_wait[i].get();
+                out.run_time[i] += one.run_time[i].get();
+            }
+        }
+    }
+    const std::int64_t abandoned = executing_abandoned_.load(std::memory_order_relaxed);
+    const std::uint64_t executing = started > finished ? started - finished : 0;
+    out.running = abandoned > 0 && static_cast<std::uint64_t>(abandoned) < executing
+                      ? executing - static_cast<std::uint64_t>(abandoned)
+                      : (abandoned > 0 ? 0 : executing);
+    out.queued = queue_length();
+    out.failed += out.refused; // they failed with "the pool was closed"
+    out.rejected = rejected_.load(std::memory_order_relaxed);
+    out.workers = present_.load(std::memory_order_relaxed);
+    out.idle = out.workers > executing ? out.workers - executing : 0;
+    out.peak_queued = peak_queued_.load(std::memory_order_relaxed);
+    out.wakes = wakes_.load(std::memory_order_relaxed);
+    out.busy_seconds = static_cast<double>(busy_ns) * 1e-9;
+    out.submitted = submitted_.load(std::memory_order_relaxed);
+    return out;
+}
+
+pool_stats pool::stats() const noexcept {
+    pool_stats last = read_stats();
+    for (int i = 1; i < most_readings; ++i) {
+        pool_stats next = read_stats();
+        const bool agree = same_moment(last, next);
+        last = next;
+        if (agree) break;
+    }
+    return last;
+}
+
+} // namespace loomy

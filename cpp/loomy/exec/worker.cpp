@@ -1,0 +1,162 @@
+#include "loomy/exec/batch.hpp"
+#include "loomy/exec/pool.hpp"
+
+namespace loomy {
+
+// A worker's thread. It owns its slot from the moment it is woken until it gives the slot's bit back, and sleeps in
+// between. cpp/README.md tells the states and the races.
+void pool::run_worker(slot& self, worker_env& env) {
+    frame between_jobs(*this, self, env, true);
+    for (;;) {
+        bool searching = std::exchange(self.search_on_wake, false);
+        if (self.leave_on_wake || !work_until_idle(between_jobs, env, searching)) {
+            if (searching) stop_searching(false);
+            break;
+        }
+        self.stats.parks.add();
+        // Publish "free", then look once more (after_release): a submitter pushes, then looks for a free slot, so
+        // one of the two sees the other. The licence goes in between: who finds it taken relies on this look.
+        free_.release(self.id);
+        if (searching) searching_.store(0, std::memory_order_seq_cst);
+        after_release();
+        while (self.park.park() != wait_status::woken) {
+        }
+    }
+    env.leave();
+    env.retire(self);
+    self.leave_on_wake = false;
+    self.has_thread = false;
+    live_threads_.fetch_sub(1, std::memory_order_seq_cst);
+    gone(self);
+}
+
+// Runs jobs until there is none and the search was given up. False: the worker is to leave the pool.
+bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
+    for (;;) {
+        job* next = take_job(where);
+        if (next == nullptr && searching) {
+            env.leave();
+            next = search(where);
+        }
+        if (next == nullptr) {
+            env.leave();
+            if (attention_.load(std::memory_order_seq_cst) != 0 && should_leave_now()) return false;
+            std::uint32_t nobody = 0;
+            if (searching || !searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
+            searching = true;
+            continue;
+        }
+        // Still the searcher while it gets ready: if that takes long, waking more workers would only make more of
+        // them wait for the same thing.
+        env.enter(*next);
+        if (std::exchange(searching, false)) stop_searching(true);
+        if ((next->word() & job::shared) != 0) {
+            run_shared(static_cast<batch&>(*next), where);
+        } else {
+            run_claimed(*next, where);
+        }
+        if ((attention_.load(std::memory_order_relaxed) & attention_shrinking) != 0 && take_retirement()) return false;
+    }
+}
+
+void pool::stop_searching(bool found) {
+    searching_.store(0, std::memory_order_seq_cst);
+    // The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain.
+    // One that found nothing looks again too: a submission meanwhile relied on it.
+    (void)found;
+    if (!queue_.was_empty()) notify();
+}
+
+job* pool::search(frame& where) {
+    job* found = nullptr;
+    (void)where.where.spin.spin([&] {
+        if (queue_.was_empty()) return attention_.load(std::memory_order_relaxed) != 0;
+        found = take_job(where);
+        return found != nullptr;
+    });
+    return found;
+}
+
+// The next job that is still to be run, claimed. Husks of jobs abandoned in the queue are cleared away here.
+job* pool::take_job(frame& where) {
+    while (job* next = queue_.try_pop()) {
+        if ((next->word() & job::shared) != 0) {
+            static_cast<batch*>(next)->queued_.store(false, std::memory_order_relaxed);
+            settle_left(jobs_in_.leave());
+            if (static_cast<batch*>(next)->unclaimed() != 0) return next;
+            if (places_) places_->give();
+            if (next->drop_hold()) next->dispose();
+            continue;
+        }
+        switch (next->claim_popped()) {
+            case job::popped::claimed: {
+                if (next->enqueued_ns != 0) {
+                    // One in sixteen is measured and stands for all.
+                    where.where.stats.queue_wait[bucket_of(now_ns() - next->enqueued_ns)].add(16);
+                }
+                settle_left(jobs_in_.leave());
+                return next;
+            }
+            case job::popped::husk: break;
+            case job::popped::disposable: next->dispose(); break;
+        }
+    }
+    return nullptr;
+}
+
+void pool::run_claimed(job& next, frame& where) {
+    slot& at = where.where;
+    job* const outer = std::exchange(where.current, &next);
+    at.stats.started.add();
+    if (options_.interruptible) at.interruption.begin(next);
+
+    const bool timed = at.stats.should_time();
+    const std::int64_t start = timed ? now_ns() : 0;
+    // Abandoned between claim and begin: the interrupt found nothing to interrupt and leaves it to us not to start.
+    const bool started = !options_.interruptible || !next.finished();
+    const bool succeeded = started && next.run(where);
+    if (timed) at.stats.record_run(now_ns() - start);
+    where.current = outer;
+
+    owned_counter& outcome = succeeded ? at.stats.completed : at.stats.failed;
+    outcome.add();
+    at.stats.finished.add();
+    if (places_ && where.own_thread) places_->give();
+    // Let go before the result is published, if that was the last: the one who waits for it then finds free what
+    // it needs. Callbacks run here, so with those stay as we are.
+    if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty())) where.env.leave();
+    const job::published end = next.publish();
+    if (!end.stands) {
+        outcome.take_back(); // it was counted when it was abandoned
+        executing_abandoned_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (options_.interruptible) {
+        where.env.leave(); // it may wait for a delivery in progress
+        at.interruption.end(started && !end.stands, [&] { watcher_.interrupt(at); });
+    }
+    if (end.disposable) next.dispose();
+}
+
+void pool::run_shared(batch& next, frame& where) {
+    // Back into the queue for the next worker, if there is something for it to do. A closed pool that drains still
+    // finishes its batches with all hands.
+    if (next.unclaimed() > 1 && !discarding_.load(std::memory_order_seq_cst)) {
+        next.add_hold();
+        jobs_in_.reenter();
+        next.queued_.store(true, std::memory_order_relaxed);
+        if (places_) places_->take();
+        try {
+            queue_.push(&next);
+            notify();
+        } catch (const std::bad_alloc&) { // then we do it alone
+            (void)next.drop_hold();           // not the last: ours remains
+            settle_left(jobs_in_.leave());
+            if (places_) places_->give();
+        }
+    }
+    take_part(next, where);
+    if (places_ && where.own_thread) places_->give();
+    if (next.drop_hold()) next.dispose();
+}
+
+} // namespace loomy
