@@ -5,10 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import inspect
-import json
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from types import ModuleType
@@ -233,17 +230,3 @@ def test_the_version_has_one_place() -> None:
     files = [*CPP, *PYTHON, Source("CMakeLists.txt", (ROOT / "CMakeLists.txt").read_text())]
     found = [spot for file in files for spot in file.in_text(rf"(?<![\d.]){re.escape(version)}(?![\d.])")]
     report(found, "The version is in pyproject.toml only: take it from loomy.__version__ or LOOMY_VERSION.")
-
-
-def test_import_starts_no_thread_and_needs_neither_asyncio_nor_numpy() -> None:
-    script = """
-import json, os, sys, threading
-import loomy
-tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [0]
-heavy = sorted({"asyncio", "numpy", "tqdm", "multiprocessing"} & set(sys.modules))
-print(json.dumps([threading.active_count(), len(tasks), heavy]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
-    )
-    assert json.loads(done.stdout) == [1, 1, []]
