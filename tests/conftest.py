@@ -1,0 +1,132 @@
+"""Holds for every test: it ends, its pools are closed, their statistics add up, and no thread outlives it."""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from helpers import identity_holds, wait_until
+
+import loomy
+
+AnyPool = loomy.Pool[Any, Any]
+
+TIMEOUT = 60.0  # of a test, enforced by pytest-timeout from a Python thread
+WATCHDOG = (
+    TIMEOUT + 15.0
+)  # enforced by a thread that needs no interpreter: a deadlock that holds the GIL ends as well
+
+_failed = pytest.StashKey[bool]()
+_stderr = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_stderr] = os.dup(2)  # the capture of a test replaces descriptor 2
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            # "thread", as a wait that ignores signals is one of the bugs to be found
+            item.add_marker(pytest.mark.timeout(TIMEOUT, method="thread"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    marker = item.get_closest_marker("timeout")
+    limit = float(marker.args[0]) + WATCHDOG - TIMEOUT if marker and marker.args else WATCHDOG
+    faulthandler.dump_traceback_later(limit, exit=True, file=item.config.stash[_stderr])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+class Registry:
+    """Knows every pool made since it was installed, without keeping any alive."""
+
+    def __init__(self) -> None:
+        self._pools: list[weakref.ref[AnyPool]] = []
+
+    def add(self, pool: AnyPool) -> None:
+        if not any(known() is pool for known in self._pools):
+            self._pools.append(weakref.ref(pool))
+
+    def alive(self) -> list[AnyPool]:
+        return [pool for pool in (known() for known in self._pools) if pool is not None]
+
+    def watch_constructors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for kind in (loomy.Pool, loomy.CallbackPool):
+            monkeypatch.setattr(kind, "__init__", self._watched_init(kind.__init__))
+        monkeypatch.setattr(loomy.Pool, "from_workers", self._watched_from_workers())
+
+    def _watched_init(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def init(pool: AnyPool, *args: Any, **options: Any) -> None:
+            original(pool, *args, **options)
+            self.add(pool)
+
+        return init
+
+    def _watched_from_workers(self) -> Any:
+        original = loomy.Pool.__dict__["from_workers"].__func__
+
+        @functools.wraps(original)
+        def from_workers(cls: type[AnyPool], *args: Any, **options: Any) -> AnyPool:
+            pool: AnyPool = original(cls, *args, **options)
+            self.add(pool)
+            return pool
+
+        return classmethod(from_workers)
+
+
+def _live_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not isinstance(thread, threading.Timer)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After the test: every pool closed and at rest with statistics that add up, every thread gone."""
+    threads_before = _live_threads()
+    registry = Registry()
+    registry.watch_constructors(monkeypatch)
+    yield
+    problems: list[str] = []
+    for pool in registry.alive():
+        if not pool.closed:
+            problems.append(f"{pool!r} was left open")
+            pool.close()
+    for pool in registry.alive():
+        try:
+            wait_until(functools.partial(_is_at_rest, pool), timeout=10.0)
+        except AssertionError:
+            problems.append(f"the statistics of the closed pool {pool!r} do not add up: {pool.stats()}")
+    for thread in _live_threads() - threads_before:
+        thread.join(10.0)
+        if thread.is_alive():
+            problems.append(f"the thread {thread.name!r} is still alive")
+    if problems and not request.node.stash.get(_failed, False):
+        pytest.fail("\n".join(problems))
+
+
+def _is_at_rest(pool: AnyPool) -> bool:
+    stats = pool.stats()
+    return identity_holds(stats) and stats.queued == stats.running == 0 and pool.running == 0

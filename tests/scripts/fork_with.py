@@ -1,0 +1,333 @@
+"""Forks with live pools: the child's old pools fail clearly, new ones work, the parent notices nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+from _common import WAIT, scenario_of
+
+import loomy
+from loomy import AsyncResult, Context, Pool
+
+door = threading.Event()
+started = threading.Event()
+
+
+def double(payload: int) -> int:
+    return 2 * payload
+
+
+def job(payload: int) -> int:
+    started.set()
+    door.wait(WAIT)
+    return payload
+
+
+def in_child(check: Callable[[], object]) -> None:
+    """Forks; the child runs `check` and nothing else, and cannot hang; fails here if it failed there."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(25)
+        try:
+            check()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with status {status:#x}"
+
+
+def refuses(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except loomy.PoolNotRunning:
+        return
+    raise AssertionError("PoolNotRunning expected")
+
+
+def new_pool_works() -> None:
+    with Pool(double, size=2, affinity="worker") as pool:
+        assert pool.process(4) == 8
+        assert pool.process(4, timeout=WAIT) == 8
+        assert pool.process_async(4).wait(WAIT) == 8
+        results, _ = pool.process_batch(range(100))
+        assert results == [2 * i for i in range(100)]
+        assert list(pool.map(range(100))) == [2 * i for i in range(100)]
+
+
+def only_new_pools_work(old: Pool[int, int]) -> None:
+    refuses(lambda: old.process(1))
+    new_pool_works()
+
+
+def used_pool() -> Pool[int, int]:
+    pool = Pool(double, size=2, affinity="worker")
+    pool.process_batch(range(100))
+    assert pool.process_async(4, timeout=WAIT).wait(WAIT) == 8  # the timer has run
+    return pool
+
+
+def every_call_of_an_old_pool_is_refused() -> None:
+    with used_pool() as pool:
+
+        def check() -> None:
+            refuses(lambda: pool.process(1))
+            refuses(lambda: pool.process(1, timeout=WAIT))
+            refuses(lambda: pool.process_async(1))
+            refuses(lambda: pool.try_process_async(1))
+            refuses(lambda: pool.process_batch([1]))
+            refuses(lambda: pool.process_batch_async([1]))
+            refuses(lambda: list(pool.map([1])))
+            refuses(lambda: pool.set_size(1))
+
+        in_child(check)
+
+
+def unused_old_pool_is_refused_too() -> None:
+    with Pool(double, size=2) as pool:
+        in_child(lambda: refuses(lambda: pool.process(1)))
+        assert pool.process(4) == 8
+
+
+def closing_an_old_pool_does_not_hang() -> None:
+    with used_pool() as pool:
+
+        def check() -> None:
+            for end in (pool.close, pool.shutdown):
+                with contextlib.suppress(loomy.PoolNotRunning):
+                    end()
+
+        in_child(check)
+
+
+def dropping_an_old_pool_does_not_hang() -> None:
+    pools = [used_pool()]
+
+    def check() -> None:
+        pools.clear()
+        gc.collect()
+        new_pool_works()
+
+    in_child(check)
+    pools[0].close()
+
+
+def leaving_the_block_of_an_old_pool_does_not_hang() -> None:
+    child = -1
+    try:
+        with used_pool():
+            child = os.fork()
+    except loomy.PoolNotRunning:
+        assert child == 0
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def pending_results_are_refused() -> None:
+    with Pool(job, size=1) as pool:
+        running, queued = pool.process_async(1), pool.process_async(2)
+        batch = pool.process_batch_async([3, 4])
+        assert started.wait(WAIT)
+
+        def check() -> None:
+            for result in (running, queued):
+                refuses(result.wait)
+                refuses(lambda result=result: result.wait(WAIT))  # type: ignore[misc]
+            try:
+                _, errors = batch.wait()
+                assert [type(error) for error in errors] == [loomy.PoolNotRunning] * 2
+            except loomy.PoolNotRunning:
+                pass
+
+        in_child(check)
+        door.set()
+        assert (running.wait(WAIT), queued.wait(WAIT)) == (1, 2)
+        assert batch.wait(WAIT).raise_for_errors() == [3, 4]
+
+
+def finished_results_keep_their_value() -> None:
+    with used_pool() as pool:
+        result = pool.process_async(21)
+        result.wait(WAIT)
+
+        def check() -> None:
+            assert result.done()
+            assert result.wait(0) == 42
+
+        in_child(check)
+
+
+def new_pools_work_in_the_child() -> None:
+    with used_pool():
+        in_child(new_pool_works)
+
+
+def child_of_a_child() -> None:
+    with used_pool():
+
+        def check() -> None:
+            with used_pool() as pool:
+                in_child(lambda: only_new_pools_work(pool))
+                assert pool.process(4) == 8
+
+        in_child(check)
+
+
+def deadlines_work_in_the_child() -> None:
+    with used_pool():
+
+        def check() -> None:
+            told = threading.Event()
+            with Pool(job, size=1) as pool:
+                pool.process_async(1)
+                assert started.wait(WAIT)
+                late = pool.process_async(2, timeout=0.05)
+                late.add_done_callback(lambda _: told.set())
+                assert told.wait(WAIT)  # nobody waits for it: the timer's thread has to live
+                assert Context(timeout=0.02).wait(WAIT)
+                door.set()
+
+        in_child(check)
+
+
+def parent_goes_on() -> None:
+    with used_pool() as pool:
+        results = [pool.process_async(i) for i in range(1000)]
+        in_child(lambda: None)
+        results += [pool.process_async(i) for i in range(1000, 2000)]
+        assert [result.wait(WAIT) for result in results] == [2 * i for i in range(2000)]
+        assert pool.size == 2
+
+
+def fork_inside_a_job() -> None:
+    def forking(payload: int) -> int:
+        in_child(new_pool_works)
+        return payload
+
+    with Pool(forking, size=2, affinity="worker") as pool:
+        assert pool.process(7) == 7
+        assert pool.process(8) == 8
+
+
+def fork_inside_a_job_of_the_caller() -> None:
+    def forking(payload: int) -> int:
+        in_child(lambda: only_new_pools_work(pool))
+        return payload
+
+    pool: Pool[int, int] = Pool(forking, size=2)
+    with pool:
+        assert pool.process(7) == 7
+
+
+def fork_while_other_threads_use_the_pool() -> None:
+    stop = threading.Event()
+    with used_pool() as pool:
+
+        def use(index: int) -> None:
+            while not stop.is_set():
+                assert pool.process(index) == 2 * index
+                results: list[AsyncResult[int]] = [pool.process_async(i) for i in range(20)]
+                assert [result.wait(WAIT) for result in results] == [2 * i for i in range(20)]
+                pool.process_batch(range(20)).raise_for_errors()
+
+        users = [threading.Thread(target=use, args=(i,)) for i in range(4)]
+        for user in users:
+            user.start()
+        try:
+            for _ in range(20):
+                in_child(lambda: only_new_pools_work(pool))
+        finally:
+            stop.set()
+            for user in users:
+                user.join(WAIT)
+        assert not any(user.is_alive() for user in users)
+
+
+def child_that_exits_normally() -> None:
+    with used_pool():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(25)
+            sys.exit(0)  # through finalisation, with the parent's pool still there
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def child_that_exits_with_a_pool_of_its_own() -> None:
+    with used_pool():
+        child = os.fork()
+        if child == 0:
+            signal.alarm(25)
+            globals()["own"] = used_pool()
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def use_a_pool(payload: int) -> int:
+    with Pool(double, size=2, affinity="worker") as pool:
+        return pool.process(payload)
+
+
+def multiprocessing_with_fork() -> None:
+    method = multiprocessing.get_context("fork")
+    with used_pool() as pool:
+        process = method.Process(target=new_pool_works)
+        process.start()
+        process.join(WAIT)
+        assert process.exitcode == 0
+        with method.Pool(2) as processes:
+            assert processes.map(use_a_pool, range(10)) == [2 * i for i in range(10)]
+        assert pool.process(4) == 8
+
+
+def multiprocessing_from_inside_a_job() -> None:
+    method = multiprocessing.get_context("fork")
+
+    def forking(payload: int) -> int:
+        process = method.Process(target=new_pool_works)
+        process.start()
+        process.join(WAIT)
+        assert process.exitcode == 0
+        return payload
+
+    with Pool(forking, size=1, affinity="worker") as pool:
+        assert pool.process(7) == 7
+
+
+SCENARIOS: dict[str, Callable[[], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        every_call_of_an_old_pool_is_refused,
+        unused_old_pool_is_refused_too,
+        closing_an_old_pool_does_not_hang,
+        dropping_an_old_pool_does_not_hang,
+        leaving_the_block_of_an_old_pool_does_not_hang,
+        pending_results_are_refused,
+        finished_results_keep_their_value,
+        new_pools_work_in_the_child,
+        child_of_a_child,
+        deadlines_work_in_the_child,
+        parent_goes_on,
+        fork_inside_a_job,
+        fork_inside_a_job_of_the_caller,
+        fork_while_other_threads_use_the_pool,
+        child_that_exits_normally,
+        child_that_exits_with_a_pool_of_its_own,
+        multiprocessing_with_fork,
+        multiprocessing_from_inside_a_job,
+    )
+}
+
+if __name__ == "__main__":
+    scenario_of(SCENARIOS)()

@@ -1,0 +1,169 @@
+"""Context variables: a job sees its submitter's, and what it sets stays in the job."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from helpers import WAIT, Gate
+
+import loomy
+from loomy import Context, Pool, Worker
+
+request: ContextVar[str] = ContextVar("request", default="none")
+
+AFFINITIES: pytest.MarkDecorator = pytest.mark.parametrize("affinity", ["any", "worker"])
+
+
+@contextmanager
+def request_is(value: str) -> Iterator[None]:
+    token = request.set(value)
+    try:
+        yield
+    finally:
+        request.reset(token)
+
+
+def read(_: int) -> str:
+    return request.get()
+
+
+@AFFINITIES
+def test_job_sees_the_variables_of_its_submitter(affinity: Any) -> None:
+    with Pool(read, size=1, affinity=affinity) as pool, request_is("mine"):
+        assert pool.process(1) == "mine"
+        assert pool.process(1, timeout=WAIT) == "mine"
+        assert pool.process_async(1).wait(WAIT) == "mine"
+
+
+@AFFINITIES
+def test_items_of_a_batch_see_the_variables_of_its_submitter(affinity: Any) -> None:
+    with Pool(read, size=2, affinity=affinity) as pool, request_is("mine"):
+        assert pool.process_batch(range(20)).raise_for_errors() == ["mine"] * 20
+        assert pool.process_batch_async(range(20)).wait(WAIT).raise_for_errors() == ["mine"] * 20
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_jobs_of_a_map_see_the_variables_of_its_caller(ordered: bool) -> None:
+    with Pool(read, size=2) as pool, request_is("mine"):
+        assert list(pool.map(range(20), ordered=ordered)) == ["mine"] * 20
+
+
+def test_job_sees_the_variables_of_the_moment_it_was_submitted() -> None:
+    with Gate() as gate:
+
+        def job(payload: int) -> str:
+            if payload == 0:
+                gate.block(payload)
+            return request.get()
+
+        with Pool(job, size=1) as pool:
+            pool.process_async(0)
+            gate.wait_entered()
+            with request_is("then"):
+                queued = pool.process_async(1)
+            with request_is("later"):
+                gate.open()
+                assert queued.wait(WAIT) == "then"
+
+
+@AFFINITIES
+def test_what_a_job_sets_stays_in_the_job(affinity: Any) -> None:
+    def job(payload: int) -> str:
+        before = request.get()
+        request.set(f"set by {payload}")
+        return before
+
+    with Pool(job, size=1, affinity=affinity) as pool:
+        assert [pool.process(i) for i in range(3)] == ["none"] * 3
+        assert [result.wait(WAIT) for result in [pool.process_async(i) for i in range(3)]] == ["none"] * 3
+        pool.process_batch(range(3))
+        assert pool.process(9) == "none"
+    assert request.get() == "none"
+
+
+def test_what_a_job_sets_does_not_leak_when_it_raises() -> None:
+    def job(_: int) -> None:
+        request.set("leaked")
+        raise ValueError("after setting")
+
+    with Pool(job, size=1) as pool, pytest.raises(ValueError, match="after setting"):
+        pool.process(1)
+    assert request.get() == "none"
+
+
+def test_without_copy_context_a_job_on_a_worker_sees_defaults() -> None:
+    with Pool(read, size=1, copy_context=False, affinity="worker") as pool, request_is("mine"):
+        assert pool.process(1) == "none"
+        assert pool.process_async(1).wait(WAIT) == "none"
+
+
+@pytest.mark.parametrize("flag", [None, 1, "yes"], ids=repr)
+def test_copy_context_that_is_no_bool_is_a_type_error(flag: Any) -> None:
+    with pytest.raises(TypeError):
+        Pool(read, size=1, copy_context=flag)
+
+
+def test_stateful_worker_sees_the_variables_of_the_submitter() -> None:
+    class Reading(Worker[int, str]):
+        def process(self, ctx: Context, payload: int) -> str:
+            return request.get()
+
+    with Pool.from_workers(Reading, size=1) as pool, request_is("mine"):
+        assert pool.process(1) == "mine"
+
+
+def test_decimal_precision_travels_with_the_job() -> None:
+    def third(_: int) -> str:
+        return str(decimal.Decimal(1) / 3)
+
+    with Pool(third, size=1, affinity="worker") as pool, decimal.localcontext() as local:
+        local.prec = 4
+        assert pool.process(1) == "0.3333"
+
+
+def test_nested_jobs_inherit_from_the_job_that_submits_them() -> None:
+    def job(depth: int) -> str:
+        if depth == 0:
+            return request.get()
+        request.set(f"{request.get()}>{depth}")
+        return pool.process(depth - 1)
+
+    pool: Pool[int, str] = Pool(job, size=1, affinity="worker")
+    with pool, request_is("top"):
+        assert pool.process(2) == "top>2>1"
+        assert request.get() == "top"
+
+
+def test_job_keeps_its_own_context_while_it_helps_with_another() -> None:
+    def job(depth: int) -> str:
+        request.set(f"level {depth}")
+        if depth:
+            pool.process_async(depth - 1).wait(WAIT)
+        return request.get()
+
+    pool: Pool[int, str] = Pool(job, size=1)
+    with pool:
+        assert pool.process_async(5).wait(WAIT) == "level 5"
+
+
+def test_current_context_of_loomy_is_not_the_contextvars_one() -> None:
+    def job(_: int) -> bool:
+        return isinstance(loomy.current_context(), Context)
+
+    with Pool(job, size=1) as pool:
+        assert pool.process(1)
+
+
+def test_contexts_of_many_submitters_do_not_mix() -> None:
+    with Pool(read, size=2) as pool:
+        expected = [str(i) for i in range(200)]
+        results = []
+        for value in expected:
+            with request_is(value):
+                results.append(pool.process_async(1))
+        assert [result.wait(WAIT) for result in results] == expected

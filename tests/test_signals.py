@@ -1,0 +1,97 @@
+"""Signals: Ctrl-C ends every blocking call at once, other signals end none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+from helpers import WAIT, run_script, scenarios_in
+
+from loomy import Pool
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
+
+
+@pytest.mark.parametrize("call", scenarios_in("ctrl_c"))
+def test_ctrl_c_interrupts(call: str) -> None:
+    latencies: list[float] = []
+    for _ in range(3):  # one slow answer may be the machine's fault, three are ours
+        finished = run_script("ctrl_c", call)
+        assert finished.returncode == 0, finished.stderr
+        latencies.append(json.loads(finished.stdout)["latency"])
+        if latencies[-1] < 0.5:
+            return
+    pytest.fail(f"KeyboardInterrupt only after {latencies} s")
+
+
+@pytest.mark.parametrize("call", scenarios_in("alarms"))
+def test_sigalrm_breaks_no_wait_and_shortens_no_timeout(call: str) -> None:
+    finished = run_script("alarms", call)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_workers_leave_signals_to_the_main_thread() -> None:
+    def blocked(_: int) -> set[int]:
+        return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+
+    with Pool(blocked, size=1, affinity="worker") as pool:
+        assert {signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD} <= pool.process(1)
+
+
+def test_caller_that_runs_a_job_keeps_its_signal_mask() -> None:
+    def blocked(_: int) -> set[int]:
+        return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+
+    with Pool(blocked, size=1) as pool:
+        assert pool.process(1) == blocked(1)
+
+
+def test_signal_handler_may_submit_while_the_main_thread_waits() -> None:
+    answers: list[int] = []
+    told = threading.Event()
+
+    def handler(*_: object) -> None:
+        answers.append(pool.process_async(2).wait(WAIT))
+        told.set()
+
+    def job(payload: int) -> int:
+        if payload == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            told.wait(WAIT)
+        return payload
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    try:
+        pool: Pool[int, int] = Pool(job, size=2, affinity="worker")
+        with pool:
+            assert pool.process(1) == 1
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert answers == [2]
+
+
+def test_signal_handler_may_submit_while_the_main_thread_submits() -> None:
+    submitted: list[int] = []
+
+    def handler(*_: object) -> None:
+        submitted.append(pool.process_async(-1).wait(WAIT))
+
+    def job(payload: int) -> int:
+        return payload
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        with Pool(job, size=1) as pool:
+            results = [pool.process_async(i) for i in range(20_000)]
+            assert [result.wait(WAIT) for result in results] == list(range(20_000))
+            while not submitted:  # the handler runs between two bytecodes
+                pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert set(submitted) == {-1}
