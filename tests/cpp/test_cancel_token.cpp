@@ -289,6 +289,49 @@ TEST_CASE("a callback may delete itself and drop the last reference to its token
     CHECK(gone);
 }
 
+TEST_CASE("a callback learns that its token died uncancelled") {
+    struct survivor final : cancel_token::callback {
+        int fired_count = 0;
+        int abandoned_count = 0;
+        void fired(cancel_reason) override { ++fired_count; }
+        void abandoned() noexcept override { ++abandoned_count; }
+    };
+    survivor kept, removed, cancelled;
+    auto token = cancel_token::make();
+    token->add(kept);
+    token->add(removed);
+    token->remove(removed);
+    token.reset();
+    CHECK(kept.abandoned_count == 1);
+    CHECK(removed.abandoned_count == 0);
+    token = cancel_token::make();
+    token->add(cancelled);
+    token->cancel();
+    token.reset();
+    CHECK(cancelled.abandoned_count == 0);
+    CHECK(kept.fired_count + removed.fired_count == 0);
+    CHECK(cancelled.fired_count == 1);
+}
+
+TEST_CASE("the callbacks of a token that others hold are not visited") {
+    const auto token = cancel_token::make();
+    counter one, two;
+    token->add(one);
+    token->add(two);
+    int visited = 0;
+    const auto count = [&](cancel_token::callback&) { ++visited; };
+    {
+        const auto child = cancel_token::make(deadline::never(), token.get());
+        token->visit_if_unshared(count);
+        CHECK(visited == 0);
+    }
+    token->visit_if_unshared(count);
+    CHECK(visited == 2);
+    token->cancel();
+    token->visit_if_unshared(count);
+    CHECK(visited == 2);
+}
+
 TEST_CASE("a callback may cancel, add and make children") {
     struct busy final : cancel_token::callback {
         cancel_token* token;

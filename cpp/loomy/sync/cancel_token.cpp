@@ -69,6 +69,14 @@ void cancel_token::callback_list::fire(cancel_reason reason) {
     }
 }
 
+void cancel_token::callback_list::abandon() noexcept {
+    while (first != nullptr) std::exchange(first, first->next_)->abandoned();
+}
+
+std::unique_lock<std::mutex> cancel_token::lock() const {
+    return std::unique_lock(locks.of(this));
+}
+
 cancel_token::cancel_token(deadline until, cancel_token* parent) noexcept : when_(until), parent_(parent) {
     if (parent != nullptr) parent->retain();
 }
@@ -76,7 +84,7 @@ cancel_token::cancel_token(deadline until, cancel_token* parent) noexcept : when
 ref<cancel_token> cancel_token::make(deadline until, cancel_token* parent) {
     if (parent == nullptr) return ref<cancel_token>::adopt(new cancel_token(until, nullptr));
     auto child = ref<cancel_token>::adopt(new cancel_token(earlier(until, parent->when_), parent));
-    const std::lock_guard guard(locks.of(parent));
+    const auto guard = parent->lock();
     const std::uint32_t state = parent->state_.load(std::memory_order_relaxed); // ordered by the lock
     if (state != 0) {
         child->state_.store(state, std::memory_order_relaxed); // nobody else has the child yet
@@ -120,7 +128,7 @@ bool cancel_token::cancel(cancel_reason reason, std::string_view detail) {
 bool cancel_token::mark(cancel_reason reason, const ref<note>& why, callback_list& callbacks,
                         cancel_token*& children) {
     {
-        const std::lock_guard guard(locks.of(this));
+        const auto guard = lock();
         if (state_.load(std::memory_order_relaxed) != 0) return false;
         why_ = why;
         // (2) seq_cst: releases to the acquire loads (1, 3); and comes before the loads of waiters_ (4) and
@@ -142,7 +150,7 @@ bool cancel_token::mark(cancel_reason reason, const ref<note>& why, callback_lis
 std::string cancel_token::detail() const {
     ref<note> why;
     {
-        const std::lock_guard guard(locks.of(this));
+        const auto guard = lock();
         why = why_;
     }
     return why ? why->text : std::string();
@@ -164,7 +172,7 @@ bool cancel_token::add(callback& one, watch deadline_watch) {
     const bool watched = deadline_watch == watch::yes && !when_.is_never();
     if (watched && check() != cancel_reason::none) return false;
     {
-        const std::lock_guard guard(locks.of(this));
+        const auto guard = lock();
         if (state_.load(std::memory_order_relaxed) != 0) return false;
         one.listed_ = true;
         one.next_ = nullptr;
@@ -182,7 +190,7 @@ bool cancel_token::add(callback& one, watch deadline_watch) {
 }
 
 bool cancel_token::remove(callback& one) noexcept {
-    const std::lock_guard guard(locks.of(this));
+    const auto guard = lock();
     // The state and the taking of the callbacks change together, so `one` is looked at only while it is here.
     if (state_.load(std::memory_order_relaxed) != 0 || !one.listed_) return false;
     one.listed_ = false;
@@ -228,12 +236,13 @@ void cancel_token::destroy(cancel_token* last) noexcept {
         // Relaxed: nobody else has a reference, and the last drop() acquired what they wrote.
         if (last->watched_.load(std::memory_order_relaxed) != 0) timer::instance().cancel(*last);
         if (parent != nullptr) {
-            const std::lock_guard guard(locks.of(parent));
+            const auto guard = parent->lock();
             if (last->listed_) {
                 (last->previous_ != nullptr ? last->previous_->next_ : parent->children_) = last->next_;
                 if (last->next_ != nullptr) last->next_->previous_ = last->previous_;
             }
         }
+        last->callbacks_.abandon();
         delete last;
         last = parent != nullptr && parent->drop() ? parent : nullptr;
     }

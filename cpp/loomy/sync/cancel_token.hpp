@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -64,11 +65,22 @@ class cancel_token final : private timer_entry {
     // False: the token is cancelled already and the callback was not added. After true the callback may have
     // fired before add returns. With watch::yes a deadline is watched by the timer (throws what
     // watch_deadline throws, the callback is not added then); with watch::no the caller sees to it. Who adds
-    // a callback keeps the token alive until it is removed or has fired.
+    // a callback keeps the token alive until it is removed or has fired, or learns of the token's end from
+    // callback::abandoned.
     bool add(callback& one, watch deadline_watch = watch::yes);
     // True: removed, will never fire. False: it was never added, or it has been taken for firing, and belongs
     // to the firing thread: only its address was used.
     bool remove(callback& one) noexcept;
+
+    // If the caller's reference is the only one, calls visit(callback&) for each callback, under the token's
+    // lock: only look. For garbage collectors, which must know what an object owns through its token.
+    template <class Visit>
+    void visit_if_unshared(Visit&& visit) {
+        const std::unique_lock<std::mutex> guard = lock();
+        // Acquire: pairs with drop(). A parent that cancels may take a reference now, but not the callbacks.
+        if (count_.load(std::memory_order_acquire) != 1) return;
+        for (callback* one = callbacks_.first; one != nullptr; one = next_of(*one)) visit(*one);
+    }
 
     // Lets the timer cancel the token at its deadline. Once is enough; does nothing without a deadline or
     // when cancelled. The timer does not keep the token alive, and lets go of it as soon as it is cancelled
@@ -91,6 +103,7 @@ class cancel_token final : private timer_entry {
         callback* last = nullptr;
         void append(callback_list& other) noexcept;
         void fire(cancel_reason reason);
+        void abandon() noexcept;
     };
 
     cancel_token(deadline until, cancel_token* parent) noexcept;
@@ -99,6 +112,8 @@ class cancel_token final : private timer_entry {
     // acq_rel: the last owner must see every write the others made before letting go.
     [[nodiscard]] bool drop() const noexcept { return count_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
     [[nodiscard]] bool try_retain() const noexcept;
+    [[nodiscard]] std::unique_lock<std::mutex> lock() const;
+    [[nodiscard]] static callback* next_of(const callback& one) noexcept;
     static void destroy(cancel_token* last) noexcept;
 
     bool mark(cancel_reason reason, const ref<note>& why, callback_list& callbacks, cancel_token*& children);
@@ -133,6 +148,10 @@ class cancel_token::callback {
     // after this, so it may delete itself. Must not throw. (Not noexcept: see timer_entry::expired.)
     virtual void fired(cancel_reason reason) = 0;
 
+    // Instead of `fired`: the token died, nobody can cancel it any more. On the thread that dropped the last
+    // reference, under no lock; the token does nothing with the callback after this.
+    virtual void abandoned() noexcept {}
+
   protected:
     callback() noexcept = default;
     ~callback() = default;
@@ -144,5 +163,9 @@ class cancel_token::callback {
     callback* next_ = nullptr;
     bool listed_ = false;
 };
+
+inline cancel_token::callback* cancel_token::next_of(const callback& one) noexcept {
+    return one.next_;
+}
 
 } // namespace loomy
