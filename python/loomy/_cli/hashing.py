@@ -12,6 +12,9 @@ from loomy._cli.files import Unreadable, not_regular, reason
 
 BLOCK = 1 << 20
 
+# Not waiting for a writer, should a fifo have taken the place of the file; and on Windows, as it is.
+OPEN_AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 class Hashed(NamedTuple):
     path: str
@@ -30,25 +33,19 @@ def hash_file(path: str, poll: Callable[[], object]) -> Hashed | Unreadable:
     digest = hashlib.sha256()
     size = 0
     try:
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
+        file = os.open(path, OPEN_AT_ONCE)
+        try:
+            status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):  # it was one when it was found
                 return Unreadable(path, not_regular(status.st_mode))
             # One byte more than the file, so that a small one costs a read and the read that finds its end.
-            block = memoryview(bytearray(min(BLOCK, status.st_size + 1)))
-            while True:
-                count: int | None = file.readinto(block)
-                if count is None:
-                    raise BlockingIOError("reading would block")
-                if count == 0:
-                    return Hashed(path, digest.hexdigest(), size, status.st_mtime_ns)
-                digest.update(block[:count])
-                size += count
+            most = min(BLOCK, status.st_size + 1)
+            while block := os.read(file, most):
+                digest.update(block)
+                size += len(block)
                 poll()
+        finally:
+            os.close(file)
     except OSError as error:
         return Unreadable(path, reason(error))
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for a writer, should a fifo have taken the file's place."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return Hashed(path, digest.hexdigest(), size, status.st_mtime_ns)
