@@ -489,23 +489,21 @@ def test_hook_may_wait_for_a_job_of_another_pool() -> None:
     assert answers == [8]
 
 
-def test_caller_that_times_out_is_not_held_up_by_a_blocking_error_hook_for_ever() -> None:
-    with Gate() as gate:
+def test_error_hook_of_a_timed_out_job_may_block_without_wedging_the_worker() -> None:
+    with Gate() as job_gate, Gate() as hook_gate:
 
         class Blocking(Hooks[int, int]):
             def on_job_error(self, payload: int, error: BaseException, duration: float) -> None:
-                gate.block(0)
+                hook_gate.block(0)
 
-        with Pool(gate.block, size=1, hooks=Blocking()) as pool:
-
-            def call() -> None:
-                pool.process(1, timeout=0.05)
-
-            caller = Background(call)
-            gate.wait_entered()
-            gate.open()
+        with Pool(job_gate.block, size=1, hooks=Blocking()) as pool:
+            caller = Background(lambda: pool.process(1, timeout=0.3))
+            hook_gate.wait_entered()
+            hook_gate.open()
             with pytest.raises(loomy.JobTimedOut):
                 caller.result()
+            job_gate.open()
+            assert pool.process_async(2).wait(WAIT) == 2
 
 
 def test_typed_hooks_need_no_cast() -> None:

@@ -15,16 +15,15 @@ from loomy import Context, Hooks, Pool, Worker
 AFFINITIES: pytest.MarkDecorator = pytest.mark.parametrize("affinity", ["any", "worker"])
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def deep_recursion() -> Iterator[None]:
-    """Room for 1,000 levels of nesting, each of a few Python frames."""
+    """Room for 1,000 levels of nesting: a job that waits may have any queued job run inside itself."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)
     yield
     sys.setrecursionlimit(limit)
 
 
-@pytest.mark.usefixtures("deep_recursion")
 @AFFINITIES
 def test_process_nested_a_thousand_deep_on_one_worker(affinity: Any) -> None:
     def job(depth: int) -> int:
@@ -35,7 +34,6 @@ def test_process_nested_a_thousand_deep_on_one_worker(affinity: Any) -> None:
         assert pool.process(1000) == 1000
 
 
-@pytest.mark.usefixtures("deep_recursion")
 def test_wait_nested_a_thousand_deep_on_one_worker() -> None:
     def job(depth: int) -> int:
         return pool.process_async(depth - 1).wait(WAIT) + 1 if depth else 0
