@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from loomy._loomy import AsyncResult
+    from loomy._loomy import AsyncResult, MapIterator
 
 Out = TypeVar("Out")
 
@@ -79,13 +79,18 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+def _inbox_of(loop: asyncio.AbstractEventLoop) -> _Inbox:
+    inbox = _local.inbox
+    if inbox is None or not inbox.belongs_to(loop):
+        inbox = _local.inbox = _Inbox(loop)
+    return inbox
+
+
 def await_result(result: AsyncResult[Out]) -> Generator[Any, None, Out]:
     """`AsyncResult.__await__`: wait without blocking the loop. Cancelling the task cancels the job."""
     if not result.done():
         loop = _running_loop()
-        inbox = _local.inbox
-        if inbox is None or not inbox.belongs_to(loop):
-            inbox = _local.inbox = _Inbox(loop)
+        inbox = _inbox_of(loop)
         future: asyncio.Future[None] = loop.create_future()
         post = inbox.post
         result.add_done_callback(lambda _: post(future))
@@ -95,6 +100,28 @@ def await_result(result: AsyncResult[Out]) -> Generator[Any, None, Out]:
             result.cancel()
             raise
     return result.result()
+
+
+async def next_result(results: MapIterator[Out]) -> Out:
+    """`MapIterator.__anext__`: pull ahead, then wait for the next job without blocking the loop."""
+    while (polled := results._poll()) is not None:
+        if isinstance(polled, list):
+            await _any_of(polled)
+            continue
+        try:
+            return polled.result()
+        except BaseException:
+            results.close()
+            raise
+    raise StopAsyncIteration
+
+
+async def _any_of(pending: list[AsyncResult[Any]]) -> None:
+    inbox = _inbox_of(_running_loop())
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    for result in pending:
+        result.add_done_callback(lambda _: inbox.post(future))
+    await future
 
 
 async def run_blocking(call: Callable[[], None], abort: Callable[[], object] | None = None) -> None:

@@ -17,9 +17,20 @@ _Out_co = TypeVar("_Out_co", covariant=True)
 
 __version__: str
 
-# A Python function that does nothing, set by `loomy._threads`: calling it lets the interpreter switch
-# threads.
-_checkpoint: Callable[[], None]
+def _set_checkpoint(function: Callable[[], None], /) -> None:
+    """A Python function that does nothing; calling it lets the interpreter switch threads."""
+
+def _at_exit() -> None:
+    """Close all pools; what runs gets its context cancelled and a second to end."""
+
+def _before_fork() -> None:
+    """For os.register_at_fork."""
+
+def _after_fork_in_parent() -> None:
+    """For os.register_at_fork."""
+
+def _after_fork_in_child() -> None:
+    """For os.register_at_fork: old pools are dead, new ones work."""
 
 def build_info() -> dict[str, Any]:
     """How this module was built: `compiler`, `wait` ("futex" or "portable"), `free_threaded`, `sanitizer`."""
@@ -181,6 +192,9 @@ class MapIterator(Generic[_Out_co]):
     def __next__(self) -> _Out_co: ...
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> _Out_co: ...
+    def _poll(self) -> AsyncResult[_Out_co] | list[AsyncResult[_Out_co]] | None:
+        """An ended job, a list of jobs to wait for one of, or None at the end."""
+
     def close(self) -> None:
         """Cancel what has not started and pull no more payloads."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextvars
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -55,4 +56,12 @@ def checkpoint() -> None:
     """Do nothing, in Python: the interpreter switches threads where it enters a Python function."""
 
 
-_loomy._checkpoint = checkpoint
+_loomy._set_checkpoint(checkpoint)
+register_exit(_loomy._at_exit)
+atexit.register(_loomy._at_exit)  # once more, for pools made after that
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_loomy._before_fork,
+        after_in_parent=_loomy._after_fork_in_parent,
+        after_in_child=_loomy._after_fork_in_child,
+    )

@@ -16,6 +16,14 @@ class ref_counted {
 
     // Relaxed: who copies a reference already holds one, so nothing is published by it.
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+    // For a list that holds no references: false if the object is being destroyed already.
+    [[nodiscard]] bool try_retain() const noexcept {
+        std::uint32_t seen = count_.load(std::memory_order_relaxed);
+        while (seen != 0) {
+            if (count_.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed)) return true;
+        }
+        return false;
+    }
     void release() const noexcept {
         // acq_rel: the last owner must see every write the others made before letting go.
         if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete static_cast<const T*>(this);

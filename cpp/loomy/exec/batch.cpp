@@ -38,8 +38,7 @@ bool pool::abandon(batch& which, phase as) {
     if (which.job::abandon(as) == job::abandoned::no) return false;
     unlist_batch(which);
     const batch::range rest = which.claim_rest();
-    auto& count = as == phase::timed_out ? timed_out_ : as == phase::cancelled ? cancelled_ : refused_;
-    count.fetch_add(rest.end - rest.begin, std::memory_order_relaxed);
+    abandoned_count(as).fetch_add(rest.end - rest.begin, std::memory_order_relaxed);
     which.on_abandoned(as, true);
     which.items_abandoned(rest, as);
     (void)which.finish(rest.end - rest.begin); // it has been ended by us, whoever is last

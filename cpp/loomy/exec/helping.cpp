@@ -3,9 +3,9 @@
 
 namespace loomy {
 
-// ---- borrowing a slot ----
+// Borrowing a slot.
 
-slot* pool::try_borrow() noexcept {
+slot* pool::try_borrow() {
     if (!jobs_in_.is_open_and_empty()) return nullptr;
     const auto id = free_.take_lowest();
     if (!id) return nullptr;
@@ -34,7 +34,41 @@ void pool::give_back(slot& borrowed) {
     if (attention_.load(std::memory_order_seq_cst) != 0 || jobs_in_.count() != 0) after_release();
 }
 
-// ---- waiting ----
+slot& pool::enter_as_guest() {
+    const std::lock_guard guard(lifecycle_lock_);
+    slot& guest = unused_slot(0);
+    guest.in_use = true;
+    return guest;
+}
+
+void pool::leave_as_guest(slot& guest) noexcept {
+    const std::lock_guard guard(lifecycle_lock_);
+    guest.in_use = false;
+}
+
+bool pool::run_here(job& next, frame& where) {
+    std::uint64_t depth = 0;
+    const bool open = jobs_in_.enter(depth);
+    if (open) {
+        submitted_.fetch_add(1, std::memory_order_relaxed);
+        where.where.stats.inlined.add();
+        (void)next.claim_popped();
+    }
+    settle_left(jobs_in_.leave());
+    if (open) run_claimed(next, where);
+    return open;
+}
+
+bool pool::run_here(batch& next, frame& where) {
+    if (closed()) return false;
+    list_batch(next);
+    submitted_.fetch_add(next.size(), std::memory_order_relaxed);
+    if (discarding_.load(std::memory_order_seq_cst)) refuse_rest(next);
+    take_part(next, where);
+    return true;
+}
+
+// Waiting.
 
 // A thread that waits inside a job and would run what is queued. On its stack; one node per pool it can help.
 struct helper {
@@ -74,7 +108,11 @@ bool pool::wake_helper() noexcept {
 
 wait_status pool::wait(job& which, deadline until) {
     if (which.finished()) return wait_status::woken;
-    if (frame* const inside = frame::top()) return wait_helping(which, *this, until, *inside);
+    if (frame* const inside = frame::top()) {
+        const wait_status status = wait_helping(which, *this, until, *inside);
+        inside->env.leave(); // as it was when the wait began
+        return status;
+    }
     if (caller_spin_.spin([&] { return which.finished(); })) return wait_status::woken;
     parker sleeper;
     listener node;

@@ -81,11 +81,11 @@ job::published job::publish_to_listeners() {
     return result;
 }
 
-job::abandoned job::abandon(phase as) noexcept {
+job::abandoned job::abandon(phase as, bool only_queued) noexcept {
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
     for (;;) {
         const phase now = phase_of(seen);
-        if (now != phase::pending && now != phase::running) return abandoned::no;
+        if (now != phase::pending && (only_queued || now != phase::running)) return abandoned::no;
         // Held until after_abandon has told everybody; an owner that lets go meanwhile leaves it to us.
         const std::uint32_t next = (with_phase(seen, as) | (now == phase::running ? stopping : 0u)) + one_hold;
         // (3) acq_rel: pairs with (1); and after_abandon must see what the runner wrote when it claimed.
@@ -114,7 +114,7 @@ bool job::drop_owner() noexcept {
 }
 
 bool job::listen(listener& node) noexcept {
-    const std::uint32_t bit = node.waiter != nullptr ? waiting : calling;
+    const std::uint32_t bit = node.waiter != nullptr || node.is_native ? waiting : calling;
     const listener_lock guard(this);
     std::uint32_t seen = word_.load(std::memory_order_acquire);
     do {

@@ -61,7 +61,7 @@ class job {
     [[nodiscard]] phase state() const noexcept { return phase_of(word()); }
     [[nodiscard]] bool finished() const noexcept { return is_final(state()); }
 
-    // --- the scheduler's side ---
+    // The scheduler's side.
 
     enum class popped { claimed, husk, disposable };
     // For the one who took the job from the queue: the queue's hold becomes the runner's, or, when somebody
@@ -85,7 +85,7 @@ class job {
     enum class abandoned { no, in_queue, while_running };
     // One CAS: the answer is `as` (cancelled, timed_out or refused) unless there is one already. The caller
     // follows up with pool::after_abandon, which settles the books and tells listeners. Lock-free.
-    [[nodiscard]] abandoned abandon(phase as) noexcept;
+    [[nodiscard]] abandoned abandon(phase as, bool only_queued = false) noexcept;
 
     // Asks a running job to stop without abandoning it. True when it was running.
     bool request_stop() noexcept;
@@ -96,7 +96,7 @@ class job {
     // The owner lets go. True: nobody holds it, the caller disposes of it now.
     [[nodiscard]] bool drop_owner() noexcept;
 
-    // --- listening ---
+    // Listening.
 
     // False: it has finished already, the node was not added.
     [[nodiscard]] bool listen(listener& node) noexcept;
@@ -106,7 +106,7 @@ class job {
     // After a final phase was set: wakes and calls everybody registered.
     void tell_listeners();
 
-    // --- what a kind of job must bring ---
+    // What a kind of job must bring.
 
     // Runs the function, on the thread that claimed the job, between claim and publish. Returns true when it
     // succeeded. A shared job takes part until nothing is left.

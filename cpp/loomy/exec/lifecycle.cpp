@@ -11,6 +11,25 @@ slot& pool::at(std::uint32_t id) const noexcept {
     return *(*blocks_[id / 64].load(std::memory_order_acquire))[id % 64].load(std::memory_order_acquire);
 }
 
+// The first slot from `from` on that nobody uses, made if need be. Under lifecycle_lock_. Throws std::bad_alloc.
+slot& pool::unused_slot(std::uint32_t from) {
+    for (std::uint32_t id = from; id < slot_set::capacity; ++id) {
+        auto& block = blocks_[id / 64];
+        if (block.load(std::memory_order_relaxed) == nullptr) {
+            block.store(new slot_block{}, std::memory_order_release);
+        }
+        auto& place = (*block.load(std::memory_order_relaxed))[id % 64];
+        slot* one = place.load(std::memory_order_relaxed);
+        if (one == nullptr) {
+            one = new slot(*this, id, options_.spin_ns);
+            place.store(one, std::memory_order_release);
+            if (id >= id_limit_) id_limit_ = id + 1;
+        }
+        if (!one->in_use) return *one;
+    }
+    throw std::bad_alloc();
+}
+
 bool pool::resize(std::uint32_t size) {
     std::vector<std::uint32_t> joined;
     {
@@ -23,24 +42,11 @@ bool pool::resize(std::uint32_t size) {
         std::vector<std::uint32_t> ids;
         ids.reserve(missing);
         // Memory first, so that nothing has changed if there is none.
-        for (std::uint32_t id = 0; ids.size() < missing; ++id) {
-            auto& block = blocks_[id / 64];
-            if (block.load(std::memory_order_relaxed) == nullptr) {
-                block.store(new slot_block{}, std::memory_order_release);
-            }
-            auto& place = (*block.load(std::memory_order_relaxed))[id % 64];
-            slot* one = place.load(std::memory_order_relaxed);
-            if (one == nullptr) {
-                one = new slot(*this, id, options_.spin_ns);
-                place.store(one, std::memory_order_release);
-                if (id >= id_limit_) id_limit_ = id + 1;
-            }
-            if (!one->present) ids.push_back(id);
-        }
+        for (std::uint32_t id = 0; ids.size() < missing; id = ids.back() + 1) ids.push_back(unused_slot(id).id);
         target_size_.store(size, std::memory_order_release);
         while (missing > 0 && take_retirement()) --missing; // those may stay after all
         for (std::uint32_t i = 0; i < missing; ++i) {
-            at(ids[i]).present = true;
+            at(ids[i]).in_use = true;
             free_.make_room_for(ids[i]);
             joined.push_back(ids[i]);
         }
@@ -54,14 +60,21 @@ bool pool::resize(std::uint32_t size) {
     for (const std::uint32_t id : joined) {
         if (places_) places_->give();
         free_.release(id);
+        if (options_.eager_threads && free_.try_take(id) && !unpark_or_start(at(id))) free_.release(id);
     }
     after_release();
     return true;
 }
 
-wait_status pool::wait_for_size(std::uint32_t size, deadline until) {
+void pool::announce_change() noexcept {
+    changes_.fetch_add(1, std::memory_order_seq_cst);
+    wake_all_at_address(&changes_);
+}
+
+wait_status pool::wait_for_size(std::uint32_t size, deadline until, const std::atomic<std::uint32_t>* stop) {
     for (;;) {
         const std::uint32_t turn = changes_.load(std::memory_order_seq_cst);
+        if (stop != nullptr && stop->load(std::memory_order_seq_cst) != 0) return wait_status::woken;
         if (present_.load(std::memory_order_seq_cst) <= size) return wait_status::woken;
         // A later growth may have taken the retirements back: then nobody will leave.
         if (size != 0 && target_size_.load(std::memory_order_seq_cst) > size) return wait_status::woken;
@@ -207,11 +220,10 @@ void pool::gone(slot& left) {
     bool last = false;
     {
         const std::lock_guard guard(lifecycle_lock_);
-        left.present = false;
+        left.in_use = false;
         last = present_.fetch_sub(1, std::memory_order_seq_cst) == 1;
     }
-    changes_.fetch_add(1, std::memory_order_seq_cst);
-    wake_all_at_address(&changes_);
+    announce_change();
     // The last worker of a closed pool clears away what was abandoned in the queue.
     if (last && closed()) refuse_queued();
 }

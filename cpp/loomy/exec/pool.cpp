@@ -146,6 +146,13 @@ bool pool::abandon(job& which, phase as) {
     return true;
 }
 
+bool pool::abandon_queued(job& which, phase as) {
+    const job::abandoned how = which.abandon(as, true);
+    if (how == job::abandoned::no) return false;
+    after_abandon(which, how, as);
+    return true;
+}
+
 void pool::after_abandon(job& which, job::abandoned how, phase as) {
     const bool was_running = how == job::abandoned::while_running;
     admission::left left = admission::left::open;
@@ -155,13 +162,21 @@ void pool::after_abandon(job& which, job::abandoned how, phase as) {
         left = jobs_in_.leave();
         if (places_) places_->give();
     }
-    auto& count = as == phase::timed_out ? timed_out_ : as == phase::cancelled ? cancelled_ : refused_;
-    count.fetch_add(1, std::memory_order_relaxed);
+    abandoned_count(as).fetch_add(1, std::memory_order_relaxed);
     which.on_abandoned(as, was_running);
     if (was_running && options_.interruptible) interrupter::instance().deliver(*this, &which);
     if ((which.word() & (job::waiting | job::calling)) != 0) which.tell_listeners();
     if (which.drop_hold()) which.dispose();
     settle_left(left);
+}
+
+void pool::end_unsubmitted(job& which, phase as) {
+    submitted_.fetch_add(1, std::memory_order_relaxed);
+    abandoned_count(as).fetch_add(1, std::memory_order_relaxed);
+    (void)which.abandon(as);
+    which.on_abandoned(as, false);
+    (void)which.drop_hold(); // abandon's
+    (void)which.drop_hold(); // the queue's; the owner is here
 }
 
 void pool::register_token(frame& where, const ref<cancel_token>& token) {

@@ -27,6 +27,7 @@ struct pool_options {
     std::int64_t max_pending = -1; // exact bound on queued jobs; negative: none
     std::int64_t spin_ns = -1;     // how long an idle worker may spin; negative: adaptive
     bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
+    bool eager_threads = false;    // workers make themselves ready when they join, not at their first job
 };
 
 enum class submitted : std::uint8_t {
@@ -42,32 +43,47 @@ class pool final : public ref_counted<pool> {
     pool(const pool_options& options, observer& watcher);
     ~pool();
 
-    // ---- jobs (pool.cpp) ----
+    // Jobs (pool.cpp).
 
     // Puts a pending job with one hold into the queue and sees to it that a worker will look. Lock-free, but for
     // the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was.
     [[nodiscard]] submitted submit(job& next);
     // What submit does after it found `full`: waits until there may be a place. Blocking.
     [[nodiscard]] wait_status wait_for_place(deadline until) noexcept;
+    // An item of a batch that ran while the batch was abandoned as `as`.
+    void count_abandoned_item(phase as) noexcept { abandoned_count(as).fetch_add(1, std::memory_order_relaxed); }
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
     void count_submitted(std::uint64_t jobs) noexcept { submitted_.fetch_add(jobs, std::memory_order_relaxed); }
 
     // Ends a job from outside; true if this call did it. Everything that follows from it has been done then.
     bool abandon(job& which, phase as);
+    // Only if it has not started.
+    bool abandon_queued(job& which, phase as);
     // The same for a batch: its items that have not started never will.
     bool abandon(batch& which, phase as);
+
+    // A job that was over before it could be submitted: its context was cancelled, or its deadline had passed.
+    void end_unsubmitted(job& which, phase as);
 
     // Puts a batch into the queue, for any number of workers to take part in. It takes one place.
     [[nodiscard]] submitted submit(batch& next);
     // The calling thread takes part on the slot of `where` until nothing is left to start.
     void take_part(batch& which, frame& where);
 
-    // ---- callers that help (helping.cpp) ----
+    // Callers that help (helping.cpp).
 
     // A free slot for the calling thread, if the pool is open and nothing is queued before it; or null.
-    [[nodiscard]] slot* try_borrow() noexcept;
+    [[nodiscard]] slot* try_borrow();
     void give_back(slot& borrowed);
+    // A slot beyond the pool's size, for a caller that runs what the queue had no place for. Throws std::bad_alloc.
+    [[nodiscard]] slot& enter_as_guest();
+    void leave_as_guest(slot& guest) noexcept;
+    // Runs a job that was not queued, on the slot of `where`. False: the pool is closed, the job is as it was.
+    [[nodiscard]] bool run_here(job& next, frame& where);
+    // The same for a batch.
+    [[nodiscard]] bool run_here(batch& next, frame& where);
+
     // A free slot whatever is queued: for taking part in a batch.
     [[nodiscard]] slot* try_borrow_for_batch() noexcept;
 
@@ -76,18 +92,22 @@ class pool final : public ref_counted<pool> {
     // `interrupted` and `timed_out` as parker::park. Blocking.
     [[nodiscard]] wait_status wait(job& which, deadline until);
 
-    // ---- the worker's thread (worker.cpp) ----
+    // The worker's thread (worker.cpp).
 
     void run_worker(slot& self, worker_env& env);
 
-    // ---- lifecycle (lifecycle.cpp) ----
+    // Lifecycle (lifecycle.cpp).
 
     // Throws std::bad_alloc; nothing has changed then. Growing is immediate; shrinking lets idle workers go now
     // and busy ones after their job. False: the pool is closed.
     bool resize(std::uint32_t size);
     [[nodiscard]] std::uint32_t size() const noexcept { return target_size_.load(std::memory_order_acquire); }
-    // Waits until no more workers are left than `size`. Blocking.
-    [[nodiscard]] wait_status wait_for_size(std::uint32_t size, deadline until);
+    // Waits until no more workers are left than `size`, or until `stop` (a cancel token's flag, may be null) is
+    // raised and announce_change called. Blocking.
+    [[nodiscard]] wait_status wait_for_size(std::uint32_t size, deadline until,
+                                            const std::atomic<std::uint32_t>* stop = nullptr);
+    void announce_change() noexcept;
+    [[nodiscard]] std::uint32_t workers() const noexcept { return present_.load(std::memory_order_seq_cst); }
 
     // Stops admission; true for the first call. What is queued is still run (by drain) or fails (by discard).
     bool close_admission();
@@ -102,14 +122,16 @@ class pool final : public ref_counted<pool> {
     void die_in_child() noexcept;
     [[nodiscard]] bool dead() const noexcept { return dead_.load(std::memory_order_relaxed); }
 
-    // ---- what a job of this pool needs (pool.cpp) ----
+    // What a job of this pool needs (pool.cpp).
 
     // A running job's token, for stop_running. The frame's thread only.
     void register_token(frame& where, const ref<cancel_token>& token);
     void unregister_token(frame& where, const cancel_token& token) noexcept;
     [[nodiscard]] bool stopping_all() const noexcept { return stopping_all_.load(std::memory_order_seq_cst); }
 
-    // ---- numbers (stats.cpp) ----
+    // Numbers (stats.cpp).
+
+    [[nodiscard]] const pool_options& options() const noexcept { return options_; }
 
     [[nodiscard]] std::uint64_t queue_length() const noexcept;
     [[nodiscard]] std::uint64_t executing() const noexcept; // functions started and not returned
@@ -123,6 +145,10 @@ class pool final : public ref_counted<pool> {
     static constexpr std::uint32_t attention_shrinking = 2;
 
     using slot_block = std::array<std::atomic<slot*>, 64>;
+
+    [[nodiscard]] std::atomic<std::uint64_t>& abandoned_count(phase as) noexcept {
+        return as == phase::timed_out ? timed_out_ : as == phase::cancelled ? cancelled_ : refused_;
+    }
 
     // pool.cpp
     // There may be work: somebody should look, unless somebody is looking already. False: nobody could be made to.
@@ -141,7 +167,10 @@ class pool final : public ref_counted<pool> {
     void run_claimed(job& next, frame& where);
     void run_shared(batch& next, frame& where);
     [[nodiscard]] bool work_until_idle(frame& where, worker_env& env, bool& searching);
-    void stop_searching(bool found);
+    void stop_searching();
+    bool make_ready(slot& self, worker_env& env);
+    void rest_unready(slot& self, bool searching);
+    void wake_ready();
 
     // lifecycle.cpp
     void after_release();
@@ -153,6 +182,7 @@ class pool final : public ref_counted<pool> {
     void refuse_queued();
     void refuse_rest(batch& open);
     [[nodiscard]] slot& at(std::uint32_t id) const noexcept;
+    [[nodiscard]] slot& unused_slot(std::uint32_t from);
 
     // stats.cpp
     [[nodiscard]] pool_stats read_stats() const noexcept;
@@ -188,6 +218,7 @@ class pool final : public ref_counted<pool> {
     std::atomic<std::uint64_t> cancelled_{0}, timed_out_{0}, refused_{0}, rejected_{0}, wakes_{0};
     std::atomic<std::int64_t> executing_abandoned_{0};
     std::atomic<std::uint64_t> live_threads_{0};
+    std::atomic<std::uint32_t> making_ready_{0}, ready_{0}; // workers
 
     mutable std::mutex lifecycle_lock_; // the table of slots and its size; nothing is called under it
     std::array<std::atomic<slot_block*>, slot_set::capacity / 64> blocks_{};

@@ -28,7 +28,9 @@ struct slot {
     bool search_on_wake = false; // it carries the pool's one searching licence
     bool leave_on_wake = false;
     bool has_thread = false;     // started, and not yet past its last job
-    bool present = false;        // has joined and not left; guarded by the pool's lifecycle lock
+    bool in_use = false;         // has joined and not left, or is a guest's; guarded by the pool's lifecycle lock
+    std::atomic<bool> ready{false}; // its environment has made what jobs need
+    void* user = nullptr;           // the environment's, set while ready
     slot* set_aside = nullptr;   // link of wake_lowest's private list
     spin_budget spin;
     parker park;

@@ -57,7 +57,11 @@ class slot_set {
         return std::nullopt;
     }
 
-    // Wait-free; the answer may be old.
+    // Wait-free; the answer may be old, as that of any().
+    [[nodiscard]] bool contains(std::uint32_t id) const noexcept {
+        return (words_[id / 64].load(std::memory_order_seq_cst) & bit(id)) != 0;
+    }
+
     [[nodiscard]] bool any() const noexcept {
         const std::uint32_t used = used_words_.load(std::memory_order_acquire);
         for (std::uint32_t w = 0; w < used; ++w) {

@@ -9,8 +9,12 @@ void pool::run_worker(slot& self, worker_env& env) {
     frame between_jobs(*this, self, env, true);
     for (;;) {
         bool searching = std::exchange(self.search_on_wake, false);
+        if (!self.leave_on_wake && !make_ready(self, env)) {
+            rest_unready(self, searching);
+            continue;
+        }
         if (self.leave_on_wake || !work_until_idle(between_jobs, env, searching)) {
-            if (searching) stop_searching(false);
+            if (searching) stop_searching();
             break;
         }
         self.stats.parks.add();
@@ -24,6 +28,7 @@ void pool::run_worker(slot& self, worker_env& env) {
     }
     env.leave();
     env.retire(self);
+    if (self.ready.exchange(false, std::memory_order_seq_cst)) ready_.fetch_sub(1, std::memory_order_seq_cst);
     self.leave_on_wake = false;
     self.has_thread = false;
     live_threads_.fetch_sub(1, std::memory_order_seq_cst);
@@ -49,7 +54,7 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
         // Still the searcher while it gets ready: if that takes long, waking more workers would only make more of
         // them wait for the same thing.
         env.enter(*next);
-        if (std::exchange(searching, false)) stop_searching(true);
+        if (std::exchange(searching, false)) stop_searching();
         if ((next->word() & job::shared) != 0) {
             run_shared(static_cast<batch&>(*next), where);
         } else {
@@ -59,12 +64,70 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
     }
 }
 
-void pool::stop_searching(bool found) {
+// The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain. One that
+// leaves looks again too: a submission meanwhile relied on it.
+void pool::stop_searching() {
     searching_.store(0, std::memory_order_seq_cst);
-    // The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain.
-    // One that found nothing looks again too: a submission meanwhile relied on it.
-    (void)found;
     if (!queue_.was_empty()) notify();
+}
+
+bool pool::make_ready(slot& self, worker_env& env) {
+    if (self.ready.load(std::memory_order_relaxed)) return true;
+    making_ready_.fetch_add(1, std::memory_order_seq_cst);
+    const bool made = env.ready(self);
+    env.leave();
+    if (made) {
+        ready_.fetch_add(1, std::memory_order_seq_cst);
+        self.ready.store(true, std::memory_order_seq_cst);
+    }
+    making_ready_.fetch_sub(1, std::memory_order_seq_cst);
+    return made;
+}
+
+// This worker can run nothing. Workers that can take over; if there is none and none is being made, what is queued
+// fails, and the next submission tries again.
+void pool::rest_unready(slot& self, bool searching) {
+    const auto nobody_else = [this] {
+        return ready_.load(std::memory_order_seq_cst) == 0 && making_ready_.load(std::memory_order_seq_cst) == 0;
+    };
+    if (nobody_else()) refuse_queued();
+    free_.release(self.id);
+    if (searching) searching_.store(0, std::memory_order_seq_cst);
+    if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
+    if (!queue_.was_empty()) {
+        if (nobody_else()) {
+            notify();
+        } else {
+            wake_ready();
+        }
+    }
+    while (self.park.park() != wait_status::woken) {
+    }
+}
+
+// As wake_worker, but passes over workers that would have to make themselves ready first.
+void pool::wake_ready() {
+    for (bool again = true; again;) {
+        again = false;
+        std::uint32_t nobody = 0;
+        if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return;
+        std::uint32_t limit = 0;
+        {
+            const std::lock_guard guard(lifecycle_lock_);
+            limit = id_limit_;
+        }
+        for (std::uint32_t id = 0; id < limit; ++id) {
+            slot& one = at(id);
+            if (!one.ready.load(std::memory_order_seq_cst) || !free_.try_take(id)) continue;
+            one.search_on_wake = true;
+            if (one.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
+            return;
+        }
+        searching_.store(0, std::memory_order_seq_cst);
+        for (std::uint32_t id = 0; id < limit && !again; ++id) {
+            again = at(id).ready.load(std::memory_order_seq_cst) && free_.contains(id) && !queue_.was_empty();
+        }
+    }
 }
 
 job* pool::search(frame& where) {

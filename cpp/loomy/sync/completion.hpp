@@ -15,6 +15,7 @@ struct listener {
     parker* waiter = nullptr; // a thread to unpark; the node lives on its stack
     // Otherwise a callback: called once, outside every lock, by the completing thread. It may delete itself.
     void (*call)(listener&) = nullptr;
+    bool is_native = false; // a callback that is happy on any thread, whatever state that is in
 };
 
 // The locks that guard listener lists: a fixed table, striped by address, so that an object needs none of its

@@ -1,0 +1,296 @@
+#include "async_result.hpp"
+
+#include <array>
+#include <new>
+
+#include "arguments.hpp"
+#include "errors.hpp"
+#include "gil.hpp"
+#include "python_batch.hpp"
+#include "python_module.hpp"
+#include "timeout.hpp"
+
+namespace loomy::py {
+namespace {
+
+// Freed results are kept for the next ones: allocation is a fifth of what a short job costs. Only with the GIL,
+// which guards the list; free-threaded builds have an allocator per thread that is as fast.
+constexpr std::size_t most_spares = 256;
+std::array<async_result*, most_spares> spares;
+std::size_t spare_count = 0;
+
+async_result* allocate() {
+    if constexpr (!gil::is_free_threaded) {
+        if (spare_count > 0) {
+            async_result* const self = spares[--spare_count];
+            (void)PyObject_Init(reinterpret_cast<PyObject*>(self), &async_result_type);
+            self->weak_references = nullptr;
+            return self;
+        }
+    }
+    async_result* const self = PyObject_GC_New(async_result, &async_result_type);
+    if (self != nullptr) self->weak_references = nullptr;
+    return self;
+}
+
+async_result* as_result(PyObject* self) noexcept { return reinterpret_cast<async_result*>(self); }
+
+// The object's life.
+
+void log_unseen_error(async_result* self) {
+    PyObject* const saved = errors::take_raised();
+    PyObject* const report = borrowed_class("loomy._reports", "unseen_error");
+    PyObject* const exception = report != nullptr ? self->job.error() : nullptr;
+    if (exception != nullptr) {
+        PyObject* const arguments[] = {self->job.home->name, exception};
+        PyObject* const nothing = PyObject_Vectorcall(report, arguments, 2, nullptr);
+        Py_XDECREF(nothing);
+        Py_DECREF(exception);
+    }
+    if (PyErr_Occurred() != nullptr) errors::report_unraisable("AsyncResult", nullptr);
+    if (saved != nullptr) {
+        errors::raise(saved);
+        Py_DECREF(saved);
+    }
+}
+
+void finalize(PyObject* self) {
+    if (as_result(self)->job.has_unseen_error()) log_unseen_error(as_result(self));
+}
+
+void dealloc(PyObject* self) {
+    async_result* const result = as_result(self);
+    if (result->job.has_unseen_error()) {
+        if (PyObject_CallFinalizerFromDealloc(self) < 0) return; // somebody kept it after all
+        result->job.error_was_seen = true;
+    }
+    if (PyObject_GC_IsTracked(self) != 0) PyObject_GC_UnTrack(self);
+    if (result->weak_references != nullptr) PyObject_ClearWeakRefs(self);
+    // While the job is queued or running the memory stays: the scheduler disposes of it.
+    if (result->job.drop_owner()) free_async_result(result->job);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) { return as_result(self)->job.traverse(visit, arg); }
+
+int clear(PyObject* self) {
+    if (as_result(self)->job.finished()) as_result(self)->job.clear_outcome();
+    return 0;
+}
+
+PyObject* represent(PyObject* self) {
+    static constexpr const char* words[] = {"queued", "running", "running", "done", "cancelled", "timed out", "refused"};
+    const python_job& job = as_result(self)->job;
+    return PyUnicode_FromFormat("<loomy.AsyncResult of pool '%U': %s>", job.home->name,
+                                words[static_cast<std::size_t>(job.state())]);
+}
+
+// Methods.
+
+PyObject* no_answer_yet() {
+    PyErr_SetString(PyExc_TimeoutError, "the job has not ended yet; it goes on, wait for it again or cancel() it");
+    return nullptr;
+}
+
+// Waits as wait(timeout) and exception(timeout) are asked to. True when the job has finished, else an error is set.
+bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names, const char* what) {
+    static const argument_names expected{"timeout"};
+    PyObject* timeout = nullptr;
+    if (!expected.parse(what, args, count, names, 0, 1, &timeout)) return false;
+    deadline until;
+    if (!parse_timeout(timeout, &until, "timeout")) return false;
+    if (as_result(self)->job.finished()) return true;
+    const int woken = wait_for(as_result(self), until);
+    if (woken == 0) (void)no_answer_yet();
+    return woken > 0;
+}
+
+PyObject* result_wait(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    return wait_as_asked(self, args, count, names, "wait") ? as_result(self)->job.answer() : nullptr;
+}
+
+PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    return wait_as_asked(self, args, count, names, "exception") ? as_result(self)->job.error() : nullptr;
+}
+
+bool is_dead(async_result* self) { return self->job.home->core->dead(); }
+
+PyObject* result_done(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_result(self)->job.finished() || is_dead(as_result(self)));
+}
+
+PyObject* result_running(PyObject* self, PyObject*) {
+    const python_job& job = as_result(self)->job;
+    if (job.batch) return PyBool_FromLong(!job.finished() && job.batch->unclaimed() < job.batch->size());
+    const phase now = job.state();
+    return PyBool_FromLong(now == phase::running || now == phase::settling);
+}
+
+PyObject* result_cancelled(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_result(self)->job.state() == phase::cancelled);
+}
+
+PyObject* result_cancel(PyObject* self, PyObject*) {
+    python_job& job = as_result(self)->job;
+    if (job.batch) return PyBool_FromLong(end_batch_result(job, phase::cancelled));
+    return PyBool_FromLong(job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled);
+}
+
+// A Python callable that is to be called with the result once it has ended. Owns both until then.
+struct python_listener : listener {
+    PyObject* callback;
+    PyObject* result;
+};
+
+void call_back(PyObject* callback, PyObject* result) {
+    PyObject* const nothing = PyObject_CallOneArg(callback, result);
+    if (nothing == nullptr) errors::report_unraisable("done callback", callback);
+    Py_XDECREF(nothing);
+}
+
+void call_python_listener(listener& node) {
+    auto* const self = static_cast<python_listener*>(&node);
+    const gil::attached scope;
+    if (!scope) return; // the interpreter is gone, and with it who asked
+    call_back(self->callback, self->result);
+    Py_DECREF(self->callback);
+    Py_DECREF(self->result);
+    delete self;
+}
+
+PyObject* result_add_done_callback(PyObject* self, PyObject* callback) {
+    if (PyCallable_Check(callback) == 0) {
+        PyErr_Format(PyExc_TypeError, "add_done_callback() takes a callable of one argument, not %.100s",
+                     Py_TYPE(callback)->tp_name);
+        return nullptr;
+    }
+    auto* const node = new (std::nothrow) python_listener{};
+    if (node == nullptr) return PyErr_NoMemory();
+    node->call = &call_python_listener;
+    node->callback = Py_NewRef(callback);
+    node->result = Py_NewRef(self);
+    if (!as_result(self)->job.listen(*node)) call_python_listener(*node);
+    Py_RETURN_NONE;
+}
+
+PyObject* result_await(PyObject* self) {
+    PyObject* const bridge = borrowed_class("loomy._asyncio_bridge", "await_result");
+    return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
+}
+
+PyMethodDef methods[] = {
+    {"wait", as_method(result_wait), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("wait(timeout=None)\n--\n\nThe job's result, or its exception raised, as soon as it has ended.\n\n"
+               "timeout: seconds, None for no limit. When it passes first, TimeoutError is raised and the job goes "
+               "on.\nRaises what the job raised; JobCancelled, JobTimedOut, DeadlineExceeded, WorkerClosed, "
+               "PoolNotRunning or WorkerPanic if it could not end by itself.\nCan be interrupted with Ctrl-C. Inside "
+               "a job it runs queued jobs instead of blocking.")},
+    {"result", as_method(result_wait), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("result(timeout=None)\n--\n\nThe same as wait().")},
+    {"exception", as_method(result_exception), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("exception(timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None if it has a "
+               "result.\n\ntimeout: seconds, None for no limit; TimeoutError when it passes first.")},
+    {"done", result_done, METH_NOARGS,
+     PyDoc_STR("done()\n--\n\nWhether the job has ended: with a result, an error, cancelled or timed out.")},
+    {"running", result_running, METH_NOARGS, PyDoc_STR("running()\n--\n\nWhether the job has started and not ended.")},
+    {"cancelled", result_cancelled, METH_NOARGS, PyDoc_STR("cancelled()\n--\n\nWhether the job was cancelled.")},
+    {"cancel", result_cancel, METH_NOARGS,
+     PyDoc_STR("cancel()\n--\n\nEnd the job from outside: if it is queued it will never run; if it runs, its context "
+               "is cancelled and\nits worker interrupted, and whoever waits goes on at once. False if it had ended "
+               "already.")},
+    {"add_done_callback", result_add_done_callback, METH_O,
+     PyDoc_STR("add_done_callback($self, callback, /)\n--\n\nCall callback(self) once the job has ended, on the thread "
+               "that ends it, or at once if it has.\n\nWhat the callback raises goes to sys.unraisablehook.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("AsyncResult[Out], for type hints.")},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyAsyncMethods async_methods = {result_await, nullptr, nullptr, nullptr};
+
+} // namespace
+
+PyTypeObject async_result_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
+
+void track_if_cyclic(python_job& job, PyObject* outcome) {
+    if (PyObject_IS_GC(outcome) == 0 || (job.word() & job::orphan) != 0) return;
+    PyObject* const self = reinterpret_cast<PyObject*>(result_of(job));
+    if (PyObject_GC_IsTracked(self) == 0) PyObject_GC_Track(self);
+}
+
+async_result* result_of(python_job& job) noexcept {
+    static const std::ptrdiff_t offset = [] {
+        alignas(async_result) static unsigned char place[sizeof(async_result)];
+        auto* const probe = reinterpret_cast<async_result*>(place);
+        return reinterpret_cast<unsigned char*>(&probe->job) - place;
+    }();
+    return reinterpret_cast<async_result*>(reinterpret_cast<unsigned char*>(&job) - offset);
+}
+
+async_result* make_async_result(python_pool& home, PyObject* payload, PyObject* snapshot) {
+    async_result* const self = allocate();
+    if (self == nullptr) {
+        Py_XDECREF(snapshot);
+        return nullptr;
+    }
+    new (&self->job) python_job(ref<python_pool>::share(&home), payload, snapshot);
+    return self;
+}
+
+async_result* make_batch_result(python_pool& home, ref<python_batch> of) {
+    async_result* const self = allocate();
+    if (self != nullptr) new (&self->job) python_job(ref<python_pool>::share(&home), std::move(of));
+    return self;
+}
+
+void free_async_result(python_job& job) {
+    async_result* const self = result_of(job);
+    job.~python_job();
+    if constexpr (!gil::is_free_threaded) {
+        if (spare_count < most_spares) {
+            spares[spare_count++] = self;
+            return;
+        }
+    }
+    PyObject_GC_Del(self);
+}
+
+int wait_for(async_result* self, deadline until) {
+    python_job& job = self->job;
+    pool& core = *job.home->core;
+    if (core.dead() && !job.finished()) {
+        PyErr_Format(errors::pool_not_running(),
+                     "the result belongs to pool '%U' of the parent process and will never come; submit again to a "
+                     "pool made in this process",
+                     job.home->name);
+        return -1;
+    }
+    if (job.batch) {
+        // Inside a job this helps with the batch; its answer follows within the same call.
+        const int woken = gil::wait_detached(until, [&](deadline slice) {
+            const wait_status status = core.wait(*job.batch, slice);
+            return job.finished() ? wait_status::woken : status;
+        });
+        if (woken <= 0 || job.finished()) return woken;
+    }
+    return gil::wait_detached(until, [&](deadline slice) { return core.wait(job, slice); });
+}
+
+int register_async_result(PyObject* module) {
+    PyTypeObject& type = async_result_type;
+    type.tp_name = "loomy.AsyncResult";
+    type.tp_doc = PyDoc_STR(
+        "The result of a job that may not have ended yet; made by Pool.process_async.\n\nIt can be awaited from any "
+        "asyncio loop. An error nobody has looked at is logged when the result is collected.");
+    type.tp_basicsize = sizeof(async_result);
+    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    type.tp_dealloc = dealloc;
+    type.tp_finalize = finalize;
+    type.tp_traverse = traverse;
+    type.tp_clear = clear;
+    type.tp_repr = represent;
+    type.tp_methods = methods;
+    type.tp_as_async = &async_methods;
+    type.tp_weaklistoffset = offsetof(async_result, weak_references);
+    if (PyType_Ready(&type) < 0) return -1;
+    return PyModule_AddObjectRef(module, "AsyncResult", reinterpret_cast<PyObject*>(&type));
+}
+
+} // namespace loomy::py

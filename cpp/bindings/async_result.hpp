@@ -1,0 +1,41 @@
+#pragma once
+
+#include <Python.h>
+
+#include "python_job.hpp"
+
+namespace loomy::py {
+
+// loomy.AsyncResult: the job itself, with a Python head. Not tracked by the collector until the job has ended with
+// something that can be part of a cycle: while it is in flight the scheduler's holds are not references, so the
+// collector would take a live job for garbage.
+struct async_result {
+    PyObject_HEAD
+    PyObject* weak_references;
+    python_job job;
+};
+
+extern PyTypeObject async_result_type;
+
+// A pending job of that pool, with the queue's hold. Steals `snapshot` (may be null). Null with an error set.
+[[nodiscard]] async_result* make_async_result(python_pool& home, PyObject* payload, PyObject* snapshot);
+// The answer of a batch.
+[[nodiscard]] async_result* make_batch_result(python_pool& home, ref<python_batch> of);
+// Last call, from the job: nobody points at it any more.
+void free_async_result(python_job& job);
+
+// Lets the collector see the result once its outcome can be part of a cycle. Attached, with the GIL or with a
+// reference to the result.
+void track_if_cyclic(python_job& job, PyObject* outcome);
+
+[[nodiscard]] async_result* result_of(python_job& job) noexcept;
+
+// Waits until it has finished. 1: it has, 0: timed out, -1: a signal handler raised or the pool died in a fork.
+[[nodiscard]] int wait_for(async_result* self, deadline until);
+
+// Ends the answer of a batch from outside, and the batch with it. True if this call did it.
+bool end_batch_result(python_job& answer, phase as);
+
+[[nodiscard]] int register_async_result(PyObject* module);
+
+} // namespace loomy::py

@@ -1,0 +1,94 @@
+#include "invoke.hpp"
+
+#include "errors.hpp"
+#include "python_env.hpp"
+
+namespace loomy::py {
+namespace {
+
+PyObject* call_worker(frame& where, PyObject* context, PyObject* payload) {
+    auto& env = static_cast<worker_thread_env&>(where.env);
+    if (env.ready_method != nullptr) {
+        PyObject* const nothing = PyObject_CallNoArgs(env.ready_method);
+        if (nothing == nullptr) return nullptr;
+        Py_DECREF(nothing);
+    }
+    PyObject* const arguments[] = {nullptr, context, payload};
+    return PyObject_Vectorcall(env.process_method, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+}
+
+// Notes pile up on an exception object that is raised again and again, so each is added once.
+void add_note_once(PyObject* exception, PyObject* note) {
+    PyObject* const notes = PyObject_GetAttrString(exception, "__notes__");
+    const bool there = notes != nullptr && PySequence_Contains(notes, note) == 1;
+    Py_XDECREF(notes);
+    PyErr_Clear();
+    if (there) return;
+    PyObject* const nothing = PyObject_CallMethod(exception, "add_note", "O", note);
+    Py_XDECREF(nothing);
+    PyErr_Clear(); // an exception that takes no note is still the job's exception
+}
+
+} // namespace
+
+PyObject* call_target(const python_pool& home, PyObject* target, frame& where, running_call& call,
+                      PyObject* payload) {
+    switch (home.kind) {
+        case pool_kind::function: {
+            PyObject* const arguments[] = {nullptr, payload};
+            return PyObject_Vectorcall(target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        }
+        case pool_kind::callbacks: return PyObject_CallNoArgs(payload);
+        case pool_kind::context: {
+            PyObject* const context = call.context();
+            if (context == nullptr) return nullptr;
+            PyObject* const arguments[] = {nullptr, context, payload};
+            return PyObject_Vectorcall(target, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        }
+        case pool_kind::workers: {
+            PyObject* const context = call.context();
+            return context != nullptr ? call_worker(where, context, payload) : nullptr;
+        }
+    }
+    Py_UNREACHABLE();
+}
+
+PyObject* job_failure(const python_pool& home, const frame& where) {
+    PyObject* const raised = errors::take_raised();
+    if (PyErr_GivenExceptionMatches(raised, PyExc_Exception)) {
+        PyObject* const note =
+            PyUnicode_FromFormat("in loomy pool '%U', worker %u", home.name, static_cast<unsigned>(where.where.id));
+        if (note != nullptr) {
+            add_note_once(raised, note);
+            Py_DECREF(note);
+        }
+        PyErr_Clear();
+        return raised;
+    }
+    PyObject* panic = errors::make(errors::worker_panic(), raised,
+                                   "a job of pool '%U' on worker %u raised %s, which is not an Exception; see __cause__",
+                                   home.name, static_cast<unsigned>(where.where.id), Py_TYPE(raised)->tp_name);
+    if (panic == nullptr) {
+        panic = errors::take_raised(); // out of memory
+    }
+    Py_DECREF(raised);
+    return panic;
+}
+
+void tell_job_error(PyObject* table, PyObject* payload, PyObject* error, double seconds) {
+    PyObject* const duration = PyFloat_FromDouble(seconds);
+    PyObject* const arguments[] = {payload, error, duration};
+    if (duration != nullptr) python_pool::call_hook(table, job_error, arguments, 3);
+    Py_XDECREF(duration);
+    PyErr_Clear();
+}
+
+void tell_job_complete(PyObject* table, PyObject* payload, PyObject* result, double seconds) {
+    PyObject* const duration = PyFloat_FromDouble(seconds);
+    PyObject* const arguments[] = {payload, result, duration};
+    if (duration != nullptr) python_pool::call_hook(table, job_complete, arguments, 3);
+    Py_XDECREF(duration);
+    PyErr_Clear();
+}
+
+} // namespace loomy::py

@@ -1,0 +1,337 @@
+#include "map_iterator.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "arguments.hpp"
+#include "errors.hpp"
+#include "gil.hpp"
+#include "loomy/base/clock.hpp"
+#include "map_window.hpp"
+#include "pool_object.hpp"
+#include "python_module.hpp"
+
+namespace loomy::py {
+namespace {
+
+// How far a map without an explicit buffer pulls ahead: far enough to keep the workers busy; further only while jobs
+// are so short that handing them over is what takes the time.
+constexpr std::size_t widest_window = 256;
+constexpr std::int64_t short_wait_ns = 100'000;
+
+struct map_state {
+    map_state(python_pool& home_, PyObject* source_, bool ordered, const call_limits& limits_)
+        : home(ref<python_pool>::share(&home_)), source(source_), limits(limits_), window(ordered),
+          context(Py_XNewRef(limits_.context)) {}
+    ~map_state() {
+        window.abandon();
+        Py_XDECREF(source);
+        Py_XDECREF(held_back);
+        Py_XDECREF(source_error);
+        Py_XDECREF(context);
+    }
+
+    ref<python_pool> home;
+    PyObject* source;                 // the payloads' iterator; null when it has ended
+    PyObject* held_back = nullptr;    // a payload the queue had no place for yet
+    PyObject* source_error = nullptr; // what the iterator raised; raised in turn, after the results before it
+    call_limits limits;
+    map_window window;
+    PyObject* context;                // keeps what `limits` borrows
+    std::size_t width = 0;
+    bool fixed_width = false;
+    bool busy = false; // pulling, which runs Python: another call meanwhile is refused
+};
+
+struct map_iterator {
+    PyObject_HEAD
+    PyObject* weak_references;
+    map_state* state; // null when closed
+};
+
+map_iterator* as_map(PyObject* self) noexcept { return reinterpret_cast<map_iterator*>(self); }
+
+// Pulls and submits one payload. 1: submitted, 0: nothing more to submit now, -1: error set.
+int pull_one(map_state& map) {
+    PyObject* payload = std::exchange(map.held_back, nullptr);
+    if (payload == nullptr) {
+        if (map.source == nullptr) return 0;
+        payload = PyIter_Next(map.source);
+        if (payload == nullptr) {
+            if (PyErr_Occurred() != nullptr) {
+                if (is_interrupt_of_this_thread()) return -1;
+                map.source_error = errors::take_raised();
+            }
+            Py_CLEAR(map.source);
+            return 0;
+        }
+    }
+    // With something to wait for already, a full queue only means: not so far ahead.
+    PyObject* const made = submit_one(*map.home, payload, map.limits, map.window.size() != 0);
+    if (made == Py_None) {
+        Py_DECREF(made);
+        map.held_back = payload;
+        return 0;
+    }
+    if (made == nullptr) {
+        Py_DECREF(payload);
+        // A payload that is no job (not callable) is the error of its turn; the rest of the input is not pulled.
+        map.source_error = errors::take_raised();
+        Py_CLEAR(map.source);
+        return 0;
+    }
+    Py_DECREF(payload);
+    map.window.add(reinterpret_cast<async_result*>(made));
+    return 1;
+}
+
+// Pulls ahead: up to the width while there is nothing to hand out; else just enough to keep workers busy while
+// the consumer is.
+int pull_ahead(map_state& map) {
+    map.busy = true;
+    int pulled = 1;
+    for (int i = 0; pulled > 0 && map.window.size() < map.width; ++i) {
+        if (map.window.has_finished() && (i >= 2 || map.window.size() > map.width / 2)) break;
+        pulled = pull_one(map);
+    }
+    map.busy = false;
+    return pulled < 0 ? -1 : 0;
+}
+
+void close_map(map_iterator* self) {
+    map_state* const state = std::exchange(self->state, nullptr);
+    delete state;
+}
+
+// What pulling left: 1 something outstanding, 0 the end (an error may be set).
+int outstanding(map_iterator* self) {
+    map_state& map = *self->state;
+    if (map.busy) {
+        PyErr_SetString(PyExc_ValueError, "the map is being advanced already, by its own payloads or by another thread");
+        return 0;
+    }
+    if (pull_ahead(map) < 0) {
+        PyObject* const raised = errors::take_raised();
+        close_map(self);
+        errors::raise(raised);
+        Py_DECREF(raised);
+        return 0;
+    }
+    if (self->state == nullptr) return 0; // closed by the payloads' own iterator
+    if (map.window.size() != 0) return 1;
+    PyObject* const error = std::exchange(map.source_error, nullptr);
+    close_map(self);
+    if (error != nullptr) {
+        errors::raise(error);
+        Py_DECREF(error);
+    }
+    return 0;
+}
+
+void fit_width(map_state& map, std::int64_t waited_ns) noexcept {
+    if (map.fixed_width) return;
+    if (waited_ns < short_wait_ns) {
+        map.width = std::min(map.width * 2, std::max(widest_window, map.width));
+    } else {
+        const std::size_t least = 2 * std::size_t{map.home->core->size()} + 2;
+        map.width = std::max(map.width / 2, least);
+    }
+}
+
+PyObject* map_next(PyObject* self) {
+    map_iterator* const iterator = as_map(self);
+    if (iterator->state == nullptr || outstanding(iterator) == 0) return nullptr;
+    map_state& map = *iterator->state;
+    if (!map.window.has_finished()) {
+        const std::int64_t start = map.fixed_width ? 0 : now_ns();
+        map.busy = true;
+        int woken = 1;
+        do {
+            woken = map.window.wait();
+        } while (woken > 0 && !map.window.has_finished());
+        map.busy = false;
+        if (woken < 0) {
+            PyObject* const raised = errors::take_raised();
+            close_map(iterator);
+            errors::raise(raised);
+            Py_DECREF(raised);
+            return nullptr;
+        }
+        if (!map.fixed_width) fit_width(map, now_ns() - start);
+    }
+    async_result* const next = map.window.take();
+    PyObject* const answer = next->job.answer();
+    Py_DECREF(reinterpret_cast<PyObject*>(next));
+    if (answer == nullptr) {
+        PyObject* const raised = errors::take_raised();
+        close_map(iterator);
+        errors::raise(raised);
+        Py_DECREF(raised);
+    }
+    return answer;
+}
+
+// For async for: an ended job's AsyncResult; or a list of the jobs to wait for one of; or None at the end.
+PyObject* map_poll(PyObject* self, PyObject*) {
+    map_iterator* const iterator = as_map(self);
+    if (iterator->state == nullptr) Py_RETURN_NONE;
+    if (outstanding(iterator) == 0) {
+        if (PyErr_Occurred() != nullptr) return nullptr;
+        Py_RETURN_NONE;
+    }
+    map_window& window = iterator->state->window;
+    if (async_result* const next = window.take()) return reinterpret_cast<PyObject*>(next);
+    return window.awaited();
+}
+
+PyObject* map_anext(PyObject* self) {
+    PyObject* const bridge = borrowed_class("loomy._asyncio_bridge", "next_result");
+    return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
+}
+
+PyObject* map_self(PyObject* self) { return Py_NewRef(self); }
+
+PyObject* map_close(PyObject* self, PyObject*) {
+    if (as_map(self)->state != nullptr && as_map(self)->state->busy) {
+        PyErr_SetString(PyExc_ValueError, "the map is being advanced and cannot be closed by its own payloads");
+        return nullptr;
+    }
+    close_map(as_map(self));
+    Py_RETURN_NONE;
+}
+
+PyObject* map_enter(PyObject* self, PyObject*) { return Py_NewRef(self); }
+
+PyObject* map_exit(PyObject* self, PyObject*) { return map_close(self, nullptr); }
+
+int map_traverse(PyObject* self, visitproc visit, void* arg) {
+    const map_state* const state = as_map(self)->state;
+    if (state == nullptr) return 0;
+    Py_VISIT(state->source);
+    Py_VISIT(state->held_back);
+    Py_VISIT(state->source_error);
+    Py_VISIT(state->context);
+    return state->window.traverse(visit, arg);
+}
+
+int map_clear(PyObject* self) {
+    close_map(as_map(self));
+    return 0;
+}
+
+void map_dealloc(PyObject* self) {
+    PyObject_GC_UnTrack(self);
+    if (as_map(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
+    PyObject* const saved = errors::take_raised();
+    close_map(as_map(self));
+    if (saved != nullptr) {
+        errors::raise(saved);
+        Py_DECREF(saved);
+    }
+    PyObject_GC_Del(self);
+}
+
+PyObject* map_represent(PyObject* self) {
+    const map_state* const state = as_map(self)->state;
+    if (state == nullptr) return PyUnicode_FromString("<loomy.MapIterator: ended>");
+    return PyUnicode_FromFormat("<loomy.MapIterator of pool '%U': %zu ahead>", state->home->name, state->window.size());
+}
+
+PyMethodDef methods[] = {
+    {"close", map_close, METH_NOARGS,
+     PyDoc_STR("close($self)\n--\n\nEnd the iteration; jobs that have not started are cancelled.")},
+    {"__enter__", map_enter, METH_NOARGS, PyDoc_STR("__enter__($self)\n--\n\nReturn self.")},
+    {"__exit__", map_exit, METH_VARARGS,
+     PyDoc_STR("__exit__($self, exc_type, exc, traceback, /)\n--\n\nclose().")},
+    {"_poll", map_poll, METH_NOARGS,
+     PyDoc_STR("_poll($self)\n--\n\nAn ended job, a list of jobs to wait for one of, or None at the end.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("MapIterator[Out], for type hints.")},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyAsyncMethods async_methods = {nullptr, map_self, map_anext, nullptr};
+
+PyTypeObject map_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
+
+} // namespace
+
+PyObject* make_map_iterator(python_pool& home, PyObject* payloads, bool ordered, Py_ssize_t buffer,
+                            const call_limits& limits) {
+    PyObject* const source = PyObject_GetIter(payloads);
+    if (source == nullptr) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError) && Py_TYPE(payloads)->tp_iter == nullptr) {
+            PyErr_Format(PyExc_TypeError, "map() takes an iterable of payloads, not %.100s",
+                         Py_TYPE(payloads)->tp_name);
+        }
+        return nullptr;
+    }
+    auto* const self = PyObject_GC_New(map_iterator, &map_type);
+    if (self == nullptr) {
+        Py_DECREF(source);
+        return nullptr;
+    }
+    self->weak_references = nullptr;
+    self->state = new (std::nothrow) map_state(home, source, ordered, limits);
+    if (self->state == nullptr) {
+        Py_DECREF(source);
+        PyObject_GC_Del(self);
+        return PyErr_NoMemory();
+    }
+    self->state->fixed_width = buffer > 0;
+    self->state->width = buffer > 0 ? static_cast<std::size_t>(buffer) : 2 * std::size_t{home.core->size()} + 2;
+    PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
+    return reinterpret_cast<PyObject*>(self);
+}
+
+PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"payloads", "ordered", "buffer", "timeout", "ctx"};
+    python_pool* const home = pool_of(self);
+    PyObject* given[5] = {nullptr, nullptr, nullptr, nullptr, nullptr};
+    call_limits limits;
+    if (home == nullptr || !expected.parse("map", args, count, names, 1, 1, given) ||
+        !limits.parse(given[3], given[4])) {
+        return nullptr;
+    }
+    const int ordered = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 1;
+    if (ordered < 0) return nullptr;
+    Py_ssize_t buffer = 0;
+    if (given[2] != nullptr && given[2] != Py_None) {
+        if (!PyLong_Check(given[2]) || PyBool_Check(given[2])) {
+            return PyErr_Format(PyExc_TypeError, "buffer is a number of payloads, an int, or None, not %.100s",
+                                Py_TYPE(given[2])->tp_name);
+        }
+        buffer = PyLong_AsSsize_t(given[2]);
+        if (buffer == -1 && PyErr_Occurred() != nullptr) {
+            if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return nullptr;
+            PyErr_Clear();
+            PyObject* const zero = PyLong_FromLong(0);
+            const int positive = zero != nullptr ? PyObject_RichCompareBool(given[2], zero, Py_GT) : -1;
+            Py_XDECREF(zero);
+            if (positive < 0) return nullptr;
+            buffer = positive != 0 ? PY_SSIZE_T_MAX : 0;
+        }
+        if (buffer < 1) return PyErr_Format(PyExc_ValueError, "buffer must be at least 1, not %R", given[2]);
+    }
+    if (home->core->closed()) return raise_not_running(*home);
+    return make_map_iterator(*home, given[0], ordered != 0, buffer, limits);
+}
+
+int register_map_iterator(PyObject* module) {
+    PyTypeObject& type = map_type;
+    type.tp_name = "loomy.MapIterator";
+    type.tp_doc = PyDoc_STR("The results of Pool.map, for use with for and async for.");
+    type.tp_basicsize = sizeof(map_iterator);
+    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    type.tp_dealloc = map_dealloc;
+    type.tp_traverse = map_traverse;
+    type.tp_clear = map_clear;
+    type.tp_repr = map_represent;
+    type.tp_iter = map_self;
+    type.tp_iternext = map_next;
+    type.tp_methods = methods;
+    type.tp_as_async = &async_methods;
+    type.tp_weaklistoffset = offsetof(map_iterator, weak_references);
+    if (PyType_Ready(&type) < 0) return -1;
+    return PyModule_AddObjectRef(module, "MapIterator", reinterpret_cast<PyObject*>(&type));
+}
+
+} // namespace loomy::py

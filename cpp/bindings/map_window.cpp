@@ -1,0 +1,125 @@
+#include "map_window.hpp"
+
+#include "gil.hpp"
+
+namespace loomy::py {
+namespace {
+
+void let_go(async_result* one) {
+    one->job.error_was_seen = true; // nobody will ask for it
+    (void)one->job.home->core->abandon_queued(one->job, phase::cancelled);
+    Py_DECREF(reinterpret_cast<PyObject*>(one));
+}
+
+} // namespace
+
+void map_window::arrived(listener& node) {
+    auto* const self = static_cast<report*>(&node);
+    {
+        const std::lock_guard guard(self->to->lock);
+        self->to->ended.push_back(self->from);
+        if (self->to->consumer != nullptr) self->to->consumer->unpark();
+    }
+    delete self;
+}
+
+void map_window::add(async_result* submitted) {
+    if (ordered_) {
+        in_order_.push_back(submitted);
+        return;
+    }
+    outstanding_.insert(submitted);
+    auto* const node = new report;
+    node->call = &arrived;
+    node->is_native = true;
+    node->to = finished_;
+    node->from = submitted;
+    if (!submitted->job.listen(*node)) arrived(*node);
+}
+
+bool map_window::has_finished() noexcept {
+    if (ordered_) {
+        return !in_order_.empty() && (in_order_.front()->job.finished() || in_order_.front()->job.home->core->dead());
+    }
+    const std::lock_guard guard(finished_->lock);
+    return !finished_->ended.empty();
+}
+
+async_result* map_window::take() {
+    if (!has_finished()) return nullptr;
+    async_result* next = nullptr;
+    if (ordered_) {
+        next = in_order_.front();
+        in_order_.pop_front();
+        return next;
+    }
+    const std::lock_guard guard(finished_->lock);
+    next = finished_->ended.front();
+    finished_->ended.pop_front();
+    outstanding_.erase(next);
+    return next;
+}
+
+int map_window::wait() {
+    if (ordered_) return wait_for(in_order_.front(), deadline::never());
+    if (frame::top() != nullptr) {
+        // Inside a job: help with one of them, rather than block the worker they may need.
+        async_result* const one = *outstanding_.begin();
+        Py_INCREF(reinterpret_cast<PyObject*>(one));
+        const int woken = wait_for(one, deadline::never());
+        Py_DECREF(reinterpret_cast<PyObject*>(one));
+        return woken;
+    }
+    if ((*outstanding_.begin())->job.home->core->dead()) return wait_for(*outstanding_.begin(), deadline::never());
+    parker sleeper;
+    {
+        const std::lock_guard guard(finished_->lock);
+        finished_->consumer = &sleeper;
+    }
+    const int woken = gil::wait_detached(deadline::never(), [&](deadline slice) {
+        return has_finished() ? wait_status::woken : sleeper.park(slice);
+    });
+    const std::lock_guard guard(finished_->lock);
+    finished_->consumer = nullptr;
+    return woken;
+}
+
+PyObject* map_window::awaited() const {
+    PyObject* const list = PyList_New(0);
+    if (list == nullptr) return nullptr;
+    const auto append = [list](async_result* one) { return PyList_Append(list, reinterpret_cast<PyObject*>(one)) == 0; };
+    bool whole = true;
+    if (ordered_) {
+        whole = append(in_order_.front());
+    } else {
+        for (async_result* one : outstanding_) whole = whole && append(one);
+    }
+    if (whole) return list;
+    Py_DECREF(list);
+    return nullptr;
+}
+
+void map_window::abandon() {
+    // Letting go of a job may run Python, which may come back here: take each out first.
+    while (!in_order_.empty()) {
+        // Newest first: so no worker is sent from one doomed job to the next.
+        async_result* const one = in_order_.back();
+        in_order_.pop_back();
+        let_go(one);
+    }
+    while (!outstanding_.empty()) {
+        async_result* const one = *outstanding_.begin();
+        outstanding_.erase(outstanding_.begin());
+        let_go(one);
+    }
+    const std::lock_guard guard(finished_->lock);
+    finished_->ended.clear();
+}
+
+int map_window::traverse(visitproc visit, void* arg) const {
+    for (async_result* one : in_order_) Py_VISIT(reinterpret_cast<PyObject*>(one));
+    for (async_result* one : outstanding_) Py_VISIT(reinterpret_cast<PyObject*>(one));
+    return 0;
+}
+
+} // namespace loomy::py

@@ -1,0 +1,489 @@
+#include "pool_object.hpp"
+
+#include <new>
+
+#include "arguments.hpp"
+#include "context.hpp"
+#include "errors.hpp"
+#include "gil.hpp"
+#include "process_exit.hpp"
+#include "python_module.hpp"
+#include "timeout.hpp"
+
+namespace loomy::py {
+namespace {
+
+pool_object* as_pool(PyObject* self) noexcept { return reinterpret_cast<pool_object*>(self); }
+
+// Construction.
+
+bool word_is(PyObject* word, const char* text) noexcept { return PyUnicode_CompareWithASCIIString(word, text) == 0; }
+
+pool_kind kind_of(PyObject* word) noexcept {
+    if (word_is(word, "workers")) return pool_kind::workers;
+    if (word_is(word, "callbacks")) return pool_kind::callbacks;
+    return word_is(word, "context") ? pool_kind::context : pool_kind::function;
+}
+
+int init(PyObject* self, PyObject* args, PyObject* keywords) {
+    PyObject *kind_word = nullptr, *target = nullptr, *name = nullptr, *hooks = nullptr, *max_pending = nullptr,
+             *full_word = nullptr, *affinity_word = nullptr, *spin = nullptr;
+    unsigned long size = 0;
+    int copy_context = 1;
+    if (keywords != nullptr && PyDict_GET_SIZE(keywords) != 0) {
+        PyErr_SetString(PyExc_TypeError, "PoolBase takes no keyword arguments; make a loomy.Pool");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "UOkUOOUpUO:PoolBase", &kind_word, &target, &size, &name, &hooks, &max_pending,
+                          &full_word, &copy_context, &affinity_word, &spin)) {
+        return -1;
+    }
+    if (as_pool(self)->home != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool has been initialised already; make another one");
+        return -1;
+    }
+    const pool_kind kind = kind_of(kind_word);
+    pool_options options;
+    if (max_pending != Py_None) {
+        options.max_pending = PyLong_AsLongLong(max_pending);
+        if (options.max_pending == -1 && PyErr_Occurred() != nullptr) {
+            if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+            PyErr_Clear(); // as good as none
+        }
+    }
+    if (spin != Py_None) {
+        const double microseconds = PyFloat_AsDouble(spin);
+        if (microseconds == -1.0 && PyErr_Occurred() != nullptr) return -1;
+        options.spin_ns = microseconds < 1e6 ? static_cast<std::int64_t>(microseconds * 1e3) : 1'000'000'000;
+    }
+    options.interruptible = kind == pool_kind::workers;
+    options.eager_threads = kind == pool_kind::workers;
+    const bool any = word_is(affinity_word, "any") && (kind != pool_kind::workers);
+    try {
+        ref<python_pool> home = ref<python_pool>::adopt(new python_pool(kind, target, name, options, any));
+        home->copy_context = copy_context != 0;
+        home->on_full = word_is(full_word, "raise")         ? when_full::raise
+                        : word_is(full_word, "caller_runs") ? when_full::caller_runs
+                                                            : when_full::block;
+        if (home->set_hooks(hooks) < 0) return -1;
+        home->core->resize(static_cast<std::uint32_t>(size));
+        as_pool(self)->home = home.release();
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+// The end of the object.
+
+void finalize(PyObject* self) {
+    python_pool* const home = as_pool(self)->home;
+    if (home == nullptr || home->core->closed()) return;
+    PyObject* const saved = errors::take_raised();
+    if (!is_exiting() && home->core->stats().submitted != 0) {
+        if (PyErr_ResourceWarning(self, 1,
+                                  "pool '%U' was collected without being closed; use it in a with statement, or call "
+                                  "shutdown() or close()",
+                                  home->name) < 0) {
+            errors::report_unraisable("finaliser of a pool", self);
+        }
+    }
+    // Without waiting: this may be any thread, one of the pool's own jobs included.
+    home->core->discard();
+    if (saved != nullptr) {
+        errors::raise(saved);
+        Py_DECREF(saved);
+    }
+}
+
+int clear(PyObject* self) {
+    if (as_pool(self)->home != nullptr) as_pool(self)->home->clear();
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
+    PyTypeObject* const type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (as_pool(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
+    if (python_pool* const home = std::exchange(as_pool(self)->home, nullptr)) {
+        home->clear();
+        home->release();
+    }
+    type->tp_free(self);
+    if ((PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE) != 0) Py_DECREF(reinterpret_cast<PyObject*>(type));
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    if (as_pool(self)->home != nullptr) {
+        const int stop = as_pool(self)->home->traverse(visit, arg);
+        if (stop != 0) return stop;
+    }
+    if ((PyType_GetFlags(Py_TYPE(self)) & Py_TPFLAGS_HEAPTYPE) != 0) Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+PyObject* represent(PyObject* self) {
+    const python_pool* const home = as_pool(self)->home;
+    if (home == nullptr) return PyUnicode_FromFormat("<%s, not initialised>", Py_TYPE(self)->tp_name);
+    return PyUnicode_FromFormat("<loomy.%s '%U': %s, size %u, %llu running, %llu queued>", Py_TYPE(self)->tp_name,
+                                home->name, home->core->closed() ? "closed" : "open", home->core->size(),
+                                static_cast<unsigned long long>(home->core->executing()),
+                                static_cast<unsigned long long>(home->core->queue_length()));
+}
+
+// Lifecycle.
+
+bool parse_size(PyObject* value, std::uint32_t* out) {
+    if (!PyLong_Check(value) || PyBool_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "the size of a pool is a number of workers, an int, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return false;
+    }
+    int overflow = 0;
+    const long long size = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow != 0 || size < 0 || size > slot_set::capacity) {
+        PyErr_Format(PyExc_ValueError, "the size of a pool must be from 0 to %u, not %R", slot_set::capacity, value);
+        return false;
+    }
+    *out = static_cast<std::uint32_t>(size);
+    return true;
+}
+
+// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks there is
+// nothing to wait for: what would have to end is what waits.
+int wait_for_size(python_pool& home, std::uint32_t size, deadline until) {
+    if (home.is_inside() || home.core->dead()) return 1;
+    return gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_size(size, slice); });
+}
+
+int join(python_pool& home) {
+    if (home.is_inside() || home.core->dead()) return 0;
+    return home.join_threads();
+}
+
+int resize(python_pool& home, PyObject* value, bool wait, deadline until) {
+    std::uint32_t size = 0;
+    if (!parse_size(value, &size)) return -1;
+    try {
+        if (!home.core->resize(size)) {
+            raise_not_running(home);
+            return -1;
+        }
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    const int gone = wait ? wait_for_size(home, size, until) : 1;
+    if (gone == 0) {
+        PyErr_Format(errors::job_timed_out(),
+                     "the timeout passed before pool '%U' had shrunk to %u workers; the others leave after the job they "
+                     "are running",
+                     home.name, size);
+    }
+    return gone > 0 ? 0 : -1;
+}
+
+PyObject* pool_set_size(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"n", "wait", "timeout"};
+    python_pool* const home = pool_of(self);
+    PyObject* given[3] = {nullptr, nullptr, nullptr};
+    if (home == nullptr || !expected.parse("set_size", args, count, names, 1, 1, given)) return nullptr;
+    deadline until;
+    if (!parse_timeout(given[2], &until, "timeout")) return nullptr;
+    const int wait = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 1;
+    if (wait < 0 || resize(*home, given[0], wait != 0, until) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* get_size(PyObject* self, void*) {
+    python_pool* const home = pool_of(self);
+    return home != nullptr ? PyLong_FromUnsignedLong(home->core->size()) : nullptr;
+}
+
+int set_size(PyObject* self, PyObject* value, void*) {
+    python_pool* const home = pool_of(self);
+    if (home == nullptr) return -1;
+    if (value == nullptr) {
+        PyErr_SetString(PyExc_TypeError, "the size of a pool cannot be deleted; set it to 0");
+        return -1;
+    }
+    return resize(*home, value, true, deadline::never());
+}
+
+PyObject* pool_close(PyObject* self, PyObject*) {
+    python_pool* const home = pool_of(self);
+    if (home == nullptr) return nullptr;
+    home->core->discard();
+    if (wait_for_size(*home, 0, deadline::never()) < 0 || join(*home) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+// Ends the wait of a shutdown when its context is cancelled. On the stack of shutdown.
+struct shutdown_watch final : cancel_token::callback {
+    explicit shutdown_watch(pool& of) : core(of) {}
+    void fired(cancel_reason) override {
+        core.announce_change();
+        ended.unpark();
+    }
+    pool& core;
+    parker ended;
+};
+
+PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"timeout", "ctx"};
+    python_pool* const home = pool_of(self);
+    PyObject* given[2] = {nullptr, nullptr};
+    if (home == nullptr || !expected.parse("shutdown", args, count, names, 0, 1, given)) return nullptr;
+    call_limits limits;
+    if (!limits.parse(given[0], given[1])) return nullptr;
+    home->core->drain();
+    int gone = 1;
+    if (!home->is_inside() && !home->core->dead()) {
+        shutdown_watch watch(*home->core);
+        // The wait below watches the deadline itself.
+        const bool watched = limits.given() && limits.token->add(watch, cancel_token::watch::no);
+        const std::atomic<std::uint32_t>* const stop = limits.given() ? &limits.token->flag() : nullptr;
+        gone = gil::wait_detached(limits.until, [&](deadline slice) { return home->core->wait_for_size(0, slice, stop); });
+        if (gone > 0 && home->core->workers() != 0) gone = 0; // the context ended it
+        if (watched && !limits.token->remove(watch)) {
+            const gil::detached scope;
+            while (watch.ended.park() != wait_status::woken) {
+            }
+        }
+    }
+    if (gone < 0) return nullptr;
+    if (gone > 0) {
+        if (join(*home) < 0) return nullptr;
+        Py_RETURN_NONE;
+    }
+    home->core->discard();
+    home->core->stop_running();
+    const bool cancelled = limits.given() && limits.token->check() == cancel_reason::cancelled;
+    PyObject* const type = cancelled                    ? errors::job_cancelled()
+                           : limits.deadline_is_context ? errors::deadline_exceeded()
+                                                        : errors::job_timed_out();
+    return PyErr_Format(type,
+                        "pool '%U' was %s before its jobs had ended: what was queued has failed, what runs was asked "
+                        "to stop, and its threads end with it",
+                        home->name, cancelled ? "cancelled" : "out of time");
+}
+
+// Hooks and numbers.
+
+PyObject* pool_set_hooks(PyObject* self, PyObject* hooks) {
+    python_pool* const home = pool_of(self);
+    if (home == nullptr) return nullptr;
+    PyObject* const base = borrowed_class("loomy.hooks", "Hooks");
+    if (base == nullptr) return nullptr;
+    if (hooks != Py_None && PyObject_IsInstance(hooks, base) != 1) {
+        if (PyErr_Occurred() == nullptr) {
+            PyErr_Format(PyExc_TypeError, "hooks must be an instance of loomy.Hooks or None, not %.100s",
+                         Py_TYPE(hooks)->tp_name);
+        }
+        return nullptr;
+    }
+    if (home->set_hooks(hooks) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* get_queue_length(PyObject* self, void*) {
+    python_pool* const home = pool_of(self);
+    return home != nullptr ? PyLong_FromUnsignedLongLong(home->core->queue_length()) : nullptr;
+}
+
+PyObject* get_running(PyObject* self, void*) {
+    python_pool* const home = pool_of(self);
+    return home != nullptr ? PyLong_FromUnsignedLongLong(home->core->executing()) : nullptr;
+}
+
+PyObject* get_name(PyObject* self, void*) {
+    python_pool* const home = pool_of(self);
+    return home != nullptr ? Py_NewRef(home->name) : nullptr;
+}
+
+PyObject* get_closed(PyObject* self, void*) {
+    python_pool* const home = pool_of(self);
+    return home != nullptr ? PyBool_FromLong(home->core->closed()) : nullptr;
+}
+
+PyObject* counts(const histogram& buckets) {
+    PyObject* const tuple = PyTuple_New(static_cast<Py_ssize_t>(buckets.size()));
+    for (std::size_t i = 0; tuple != nullptr && i < buckets.size(); ++i) {
+        PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), PyLong_FromUnsignedLongLong(buckets[i]));
+    }
+    return tuple;
+}
+
+PyObject* pool_stats(PyObject* self, PyObject*) {
+    python_pool* const home = pool_of(self);
+    if (home == nullptr) return nullptr;
+    const loomy::pool_stats now = home->core->stats();
+    return Py_BuildValue("(KKKKKKKKKKKKKKdNN)", now.submitted, now.queued, now.running, now.completed, now.failed,
+                         now.cancelled, now.timed_out, now.rejected, now.workers, now.idle, now.peak_queued, now.wakes,
+                         now.parks, now.inlined, now.busy_seconds, counts(now.queue_wait), counts(now.run_time));
+}
+
+PyMethodDef methods[] = {
+    {"process", as_method(pool_process), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("process($self, payload, *, timeout=None, ctx=None)\n--\n\nRun one job and return its result, or raise "
+               "what it raised.\n\ntimeout: seconds from now. A job still queued when it passes never runs; a running "
+               "one is asked to stop and this\ncall returns at once. ctx: a Context; its cancellation and deadline "
+               "count too.\nRaises JobTimedOut, DeadlineExceeded, JobCancelled, PoolNotRunning, PoolFull, WorkerClosed, "
+               "WorkerPanic.\n\nWith affinity=\"any\" and no limit the calling thread runs the job itself when a slot is "
+               "free, as dispatch_sync of\nGrand Central Dispatch does. Blocks with the GIL released; Ctrl-C interrupts "
+               "it.")},
+    {"process_async", as_method(pool_process_async), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
+               "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull or runs the "
+               "job itself when a bounded queue is\nfull, as the pool's on_full says.\nRaises PoolNotRunning when the "
+               "pool was closed.")},
+    {"try_process_async", as_method(pool_try_process_async), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("try_process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nAs process_async(), but None when "
+               "the queue is full, whatever on_full says; never blocks.")},
+    {"process_batch", as_method(pool_process_batch), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("process_batch($self, payloads, *, timeout=None, ctx=None)\n--\n\nRun one job for each payload of an "
+               "iterable and return a BatchResult: results and errors in input order.\n\nOne bad payload never spoils "
+               "the others. At the timeout (seconds) or when ctx ends, what has not ended has\nJobTimedOut, "
+               "DeadlineExceeded or JobCancelled as its error.")},
+    {"process_batch_async", as_method(pool_process_batch_async), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("process_batch_async($self, payloads, *, timeout=None, ctx=None)\n--\n\nQueue a batch and return an "
+               "AsyncResult of its BatchResult at once.")},
+    {"map", as_method(pool_map), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("map($self, payloads, *, ordered=True, buffer=None, timeout=None, ctx=None)\n--\n\nIterate over the "
+               "results, for use with for and async for.\n\nPulls at most buffer payloads ahead, so an endless generator "
+               "works in constant memory. ordered=False yields as\njobs finish. The first failing job raises at its "
+               "turn. Closing the iterator cancels what has not started.\ntimeout: seconds from now for the whole "
+               "iteration.")},
+    {"set_size", as_method(pool_set_size), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("set_size($self, n, *, wait=True, timeout=None)\n--\n\nGrow or shrink the pool, from any thread, also "
+               "from inside a job or a hook.\n\nShrinking lets idle workers go first and loses no job. wait: until the "
+               "workers have left (never inside the pool's\nown jobs); timeout: seconds, JobTimedOut when it passes.")},
+    {"close", pool_close, METH_NOARGS,
+     PyDoc_STR("close($self)\n--\n\nStop taking jobs, fail what is queued with PoolNotRunning, let what is running "
+               "finish, join the threads.\n\nIdempotent, from any thread. Inside one of the pool's own jobs or hooks it "
+               "does not wait.")},
+    {"shutdown", as_method(pool_shutdown), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("shutdown($self, timeout=None, *, ctx=None)\n--\n\nStop taking jobs, run what is queued, join the "
+               "threads.\n\nAt the timeout (seconds), or when ctx ends, what is queued fails, the contexts of what is "
+               "running are cancelled, and\nJobTimedOut, DeadlineExceeded or JobCancelled is raised, even if a job never "
+               "returns.")},
+    {"set_hooks", pool_set_hooks, METH_O,
+     PyDoc_STR("set_hooks($self, hooks)\n--\n\nReplace the hooks (None: no hooks), for existing workers too, from any "
+               "thread, also from a hook.")},
+    {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe numbers behind stats().")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("PoolBase[In, Out], for type hints.")},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef properties[] = {
+    {"size", get_size, set_size,
+     PyDoc_STR("Jobs that may run at once, an int. Assigning waits until the pool has that size, as set_size() does."),
+     nullptr},
+    {"queue_length", get_queue_length, nullptr,
+     PyDoc_STR("Payloads queued and not started, those of batches included."), nullptr},
+    {"running", get_running, nullptr,
+     PyDoc_STR("Payloads whose function has started and not returned, abandoned ones included."), nullptr},
+    {"name", get_name, nullptr, PyDoc_STR("What the pool's threads are called."), nullptr},
+    {"closed", get_closed, nullptr, PyDoc_STR("Whether the pool has stopped taking jobs."), nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyTypeObject pool_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
+
+} // namespace
+
+python_pool* pool_of(PyObject* self) {
+    python_pool* const home = as_pool(self)->home;
+    if (home == nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool was not initialised: call Pool.__init__ in your __init__");
+    }
+    return home;
+}
+
+bool call_limits::parse(PyObject* timeout, PyObject* ctx) {
+    if (!parse_timeout(timeout, &until, "timeout")) return false;
+    cancel_token* parent = nullptr;
+    if (ctx != nullptr && ctx != Py_None) {
+        parent = context_token(ctx);
+        if (parent == nullptr) return false;
+        context = ctx;
+    }
+    if (until.is_never() && parent == nullptr) return true;
+    try {
+        token = cancel_token::make(until, parent);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    deadline_is_context = parent != nullptr && !parent->when().is_never() && parent->when() <= until;
+    until = token->when();
+    return true;
+}
+
+PyObject* raise_not_running(const python_pool& home) {
+    if (home.core->dead()) {
+        return PyErr_Format(errors::pool_not_running(),
+                            "pool '%U' belongs to the parent process; make a new pool after a fork", home.name);
+    }
+    return PyErr_Format(errors::pool_not_running(), "pool '%U' was closed and takes no more jobs; make a new pool",
+                        home.name);
+}
+
+PyObject* raise_full(python_pool& home) {
+    home.core->count_rejected();
+    const auto depth = static_cast<unsigned long long>(home.core->queue_length());
+    PyObject* const error = PyObject_CallFunction(
+        errors::pool_full(), "NK",
+        PyUnicode_FromFormat("pool '%U' is full: %llu jobs are queued; submit less, wait, or raise max_pending",
+                             home.name, depth),
+        depth);
+    if (error != nullptr) {
+        errors::raise(error);
+        Py_DECREF(error);
+    }
+    return nullptr;
+}
+
+PyObject* raise_no_thread(const python_pool& home) {
+    return PyErr_Format(PyExc_RuntimeError,
+                        "pool '%U' has no worker thread and the system gives it none; the job was not submitted",
+                        home.name);
+}
+
+full_answer meet_full(python_pool& home, deadline until) {
+    switch (home.on_full) {
+        case when_full::raise: raise_full(home); return full_answer::failed;
+        case when_full::caller_runs: return full_answer::run_here;
+        case when_full::block: break;
+    }
+    const int woken = gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_place(slice); });
+    if (woken > 0) return full_answer::again;
+    if (woken == 0) {
+        home.core->count_rejected();
+        PyErr_Format(errors::job_timed_out(),
+                     "the timeout passed before pool '%U' had a place for the job; it was not submitted", home.name);
+    }
+    return full_answer::failed;
+}
+
+int register_pool(PyObject* module) {
+    PyTypeObject& type = pool_type;
+    type.tp_name = "loomy.PoolBase";
+    type.tp_doc = PyDoc_STR("Queue, workers and lifecycle of a pool; make a loomy.Pool.");
+    type.tp_basicsize = sizeof(pool_object);
+    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
+    type.tp_new = PyType_GenericNew;
+    type.tp_init = init;
+    type.tp_dealloc = dealloc;
+    type.tp_finalize = finalize;
+    type.tp_traverse = traverse;
+    type.tp_clear = clear;
+    type.tp_repr = represent;
+    type.tp_methods = methods;
+    type.tp_getset = properties;
+    type.tp_weaklistoffset = offsetof(pool_object, weak_references);
+    if (PyType_Ready(&type) < 0) return -1;
+    return PyModule_AddObjectRef(module, "PoolBase", reinterpret_cast<PyObject*>(&type));
+}
+
+} // namespace loomy::py

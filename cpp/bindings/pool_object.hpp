@@ -1,0 +1,63 @@
+#pragma once
+
+#include <Python.h>
+
+#include "loomy/base/clock.hpp"
+#include "loomy/base/ref.hpp"
+#include "loomy/sync/cancel_token.hpp"
+#include "python_pool.hpp"
+
+namespace loomy::py {
+
+// loomy._loomy.PoolBase, what loomy.Pool derives from: construction, lifecycle and numbers are in pool_object.cpp,
+// the calls that submit work in pool_process.cpp and pool_batch.cpp.
+struct pool_object {
+    PyObject_HEAD
+    PyObject* weak_references;
+    python_pool* home; // owned; null before __init__
+};
+
+// The pool behind an object, or null with an error set if __init__ did not run.
+[[nodiscard]] python_pool* pool_of(PyObject* self);
+
+// `timeout` and `ctx` of a call, as the job is to have them.
+struct call_limits {
+    deadline until;                  // the earlier of both
+    ref<cancel_token> token;         // null when neither was given
+    PyObject* context = nullptr;     // borrowed
+    bool deadline_is_context = false;
+
+    // Either may be null or None. False with an error set.
+    [[nodiscard]] bool parse(PyObject* timeout, PyObject* ctx);
+    [[nodiscard]] bool given() const noexcept { return static_cast<bool>(token); }
+    // Over already: cancelled, or its deadline has passed.
+    [[nodiscard]] cancel_reason over() const { return token ? token->check() : cancel_reason::none; }
+};
+
+// Sets PoolNotRunning. Returns null.
+PyObject* raise_not_running(const python_pool& home);
+// Sets PoolFull with the depth. Returns null.
+PyObject* raise_full(python_pool& home);
+PyObject* raise_no_thread(const python_pool& home);
+
+// How a full queue was met: a place may be free now (try again), the caller is to run it, or an error is set.
+enum class full_answer : std::uint8_t { again, run_here, failed };
+[[nodiscard]] full_answer meet_full(python_pool& home, deadline until);
+
+// Ctrl-C while the main thread itself ran a job: set as KeyboardInterrupt again.
+[[nodiscard]] bool is_interrupt_of_this_thread() noexcept;
+
+PyObject* pool_process(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_process_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_try_process_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_process_batch_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+
+// Submits one job for `payload`: an AsyncResult, or null with an error set. `full_is_none`: None when the queue is
+// full, whatever on_full says.
+[[nodiscard]] PyObject* submit_one(python_pool& home, PyObject* payload, const call_limits& limits, bool full_is_none);
+
+[[nodiscard]] int register_pool(PyObject* module);
+
+} // namespace loomy::py

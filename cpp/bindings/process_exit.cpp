@@ -1,0 +1,86 @@
+#include "process_exit.hpp"
+
+#include <atomic>
+
+#include "gil.hpp"
+#include "loomy/exec/interrupter.hpp"
+#include "loomy/sync/address_wait.hpp"
+#include "loomy/sync/completion.hpp"
+#include "loomy/sync/spin.hpp"
+#include "loomy/sync/timer.hpp"
+#include "python_pool.hpp"
+#include "thread_entry.hpp"
+
+namespace loomy::py {
+namespace {
+
+// How long jobs that run at exit get to end, once their contexts have been cancelled.
+constexpr std::int64_t exit_grace_ns = 1'000'000'000;
+
+std::atomic<bool> exiting{false};
+deadline exit_deadline;
+
+PyObject* at_exit(PyObject*, PyObject*) {
+    exiting.store(true, std::memory_order_relaxed);
+    exit_deadline = deadline::after(exit_grace_ns);
+    python_pool::for_each([](python_pool& one) { one.core->discard(); });
+    python_pool::for_each([](python_pool& one) { one.core->stop_running(); });
+    python_pool::for_each([](python_pool& one) {
+        if (one.is_inside() || one.core->dead()) return;
+        const gil::detached scope;
+        while (one.core->workers() != 0 && !exit_deadline.passed()) {
+            (void)one.core->wait_for_size(0, exit_deadline);
+        }
+    });
+    {
+        const gil::detached scope;
+        (void)timer::stop(exit_deadline);
+        (void)interrupter::stop(exit_deadline);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* before_fork(PyObject*, PyObject*) {
+    python_pool::lock_all();
+    Py_RETURN_NONE;
+}
+
+PyObject* after_fork_in_parent(PyObject*, PyObject*) {
+    python_pool::unlock_all();
+    Py_RETURN_NONE;
+}
+
+PyObject* after_fork_in_child(PyObject*, PyObject*) {
+    // Only the forking thread exists here: whatever another one held is held for ever, and no worker will come.
+    reset_address_wait_after_fork();
+    listener_lock::reset_after_fork();
+    spin_permits::reset_after_fork();
+    timer::reset_after_fork();
+    interrupter::reset_after_fork();
+    gil::reset_after_fork();
+    python_pool::all_dead_in_child();
+    python_pool::unlock_all();
+    Py_RETURN_NONE;
+}
+
+PyMethodDef functions[] = {
+    {"_at_exit", at_exit, METH_NOARGS,
+     PyDoc_STR("_at_exit()\n--\n\nClose all pools; what runs gets its context cancelled and a second to end.")},
+    {"_before_fork", before_fork, METH_NOARGS, PyDoc_STR("_before_fork()\n--\n\nFor os.register_at_fork.")},
+    {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS,
+     PyDoc_STR("_after_fork_in_parent()\n--\n\nFor os.register_at_fork.")},
+    {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
+     PyDoc_STR("_after_fork_in_child()\n--\n\nFor os.register_at_fork: old pools are dead, new ones work.")},
+    {nullptr, nullptr, 0, nullptr}};
+
+} // namespace
+
+bool is_exiting() noexcept { return exiting.load(std::memory_order_relaxed); }
+
+int register_process_events(PyObject* module) {
+    timer::set_thread_starter(&start_service_thread);
+    interrupter::set_thread_starter(&start_service_thread);
+    return PyModule_AddFunctions(module, functions);
+}
+
+} // namespace loomy::py

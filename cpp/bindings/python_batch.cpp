@@ -1,0 +1,271 @@
+#include "python_batch.hpp"
+
+#include "context.hpp"
+#include "errors.hpp"
+#include "gil.hpp"
+#include "invoke.hpp"
+#include "loomy/base/clock.hpp"
+#include "pool_object.hpp"
+#include "python_job.hpp"
+#include "python_module.hpp"
+#include "running_call.hpp"
+
+namespace loomy::py {
+namespace {
+
+// Items between two looks at the clock: a call costs at least 30 ns, so this is a microsecond or more.
+constexpr unsigned items_per_look = 32;
+
+void put_into(PyObject* list, std::uint64_t index, PyObject* value) noexcept {
+    reinterpret_cast<PyListObject*>(list)->ob_item[index] = value;
+}
+
+PyObject* at(PyObject* list, std::uint64_t index) noexcept {
+    return reinterpret_cast<PyListObject*>(list)->ob_item[index];
+}
+
+} // namespace
+
+python_batch::python_batch(ref<python_pool> home_, PyObject* items, PyObject* results, PyObject* snapshot,
+                           ref<cancel_token> token_, PyObject* context)
+    : batch(static_cast<std::uint64_t>(PyTuple_GET_SIZE(items))), home(std::move(home_)), token(std::move(token_)),
+      items_(items), results_(results), snapshot_(snapshot), context_(Py_XNewRef(context)) {}
+
+python_batch::~python_batch() {
+    Py_XDECREF(items_);
+    if (results_ != nullptr) {
+        // Never shown to anybody: fill the holes, so that the list can be taken apart as one.
+        for (std::uint64_t i = 0; i < size(); ++i) {
+            if (at(results_, i) == nullptr) put_into(results_, i, Py_NewRef(Py_None));
+        }
+        Py_DECREF(results_);
+    }
+    Py_XDECREF(failures_);
+    Py_XDECREF(snapshot_);
+    Py_XDECREF(context_);
+    Py_XDECREF(interrupt_);
+}
+
+void python_batch::release() const noexcept {
+    if (count_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // The references are the owner; the scheduler may still hold it.
+    auto* const self = const_cast<python_batch*>(this);
+    if (self->drop_owner()) self->dispose();
+}
+
+void python_batch::dispose() {
+    if (gil::is_detached_here() || PyGILState_Check() == 0) {
+        deferred::push(*this);
+    } else {
+        destroy();
+    }
+}
+
+void python_batch::destroy() { delete this; }
+
+// One thread's part in the batch.
+struct python_batch::participant {
+    frame& where;
+    PyObject* target;
+    PyObject* hooks;
+    running_call& call;
+    std::int64_t last_look_ns = 0;
+    unsigned since_look = 0;
+};
+
+std::uint64_t python_batch::take_part(frame& where) {
+    if (unclaimed() == 0) return 0;
+    gil::ensure_attached();
+    PyObject* const target = Py_XNewRef(home->target);
+    // One copy for each participant, not for each item.
+    PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
+    PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
+    if (context != nullptr && PyContext_Enter(context) != 0) PyErr_Clear();
+    std::uint64_t done = 0;
+    {
+        running_call call(*home, where, nullptr, token.get(), context_ != nullptr ? context_values(context_) : nullptr);
+        participant self{where, target, table, call};
+        // Claims stay small: an item may take seconds, and then every other one should have a worker of its own.
+        for (range next = claim(1); !next.empty(); next = claim(1)) {
+            for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
+                if (run_item(self, i)) continue;
+                where.where.stats.failed.take_back(); // of an abandoned batch: counted below
+                home->core->count_abandoned_item(state());
+            }
+        }
+    }
+    if (context != nullptr && PyContext_Exit(context) != 0) PyErr_Clear();
+    Py_XDECREF(table);
+    Py_XDECREF(context);
+    Py_XDECREF(target);
+    return done;
+}
+
+// False: the batch was abandoned while the item ran, and the item has the batch's answer.
+bool python_batch::run_item(participant& on, std::uint64_t index) {
+    slot_stats& stats = on.where.where.stats;
+    const bool interruptible = home->core->options().interruptible;
+    if ((++on.since_look & (items_per_look - 1)) == 0) {
+        const std::int64_t now = now_ns();
+        if (on.last_look_ns != 0 && now - on.last_look_ns > gil::checkpoint_interval_ns) {
+            if (!gil::checkpoint()) errors::report_unraisable("a worker thread of loomy", nullptr);
+            on.last_look_ns = now;
+        } else if (on.last_look_ns == 0) {
+            on.last_look_ns = now;
+        }
+    }
+    PyObject* const payload = PyTuple_GET_ITEM(items_, static_cast<Py_ssize_t>(index));
+    stats.started.add();
+    if (interruptible) on.where.where.interruption.begin(*this);
+    if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
+    const bool timed = on.hooks != nullptr || stats.should_time();
+    const std::int64_t start = timed ? now_ns() : 0;
+    PyObject* result = nullptr;
+    if (on.target == nullptr) {
+        PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
+    } else if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
+        PyErr_Format(errors::job_not_callable(), "a pool of callbacks takes zero-argument callables, not %.100s",
+                     Py_TYPE(payload)->tp_name);
+    } else {
+        result = call_target(*home, on.target, on.where, on.call, payload);
+    }
+    const std::int64_t took = timed ? now_ns() - start : 0;
+    if (timed) stats.record_run(took);
+    if (result == nullptr && is_interrupt_of_this_thread()) {
+        // Ctrl-C while the submitter itself takes part: what has not started never will.
+        PyObject* const raised = errors::take_raised();
+        Py_XSETREF(interrupt_, Py_NewRef(raised));
+        (void)home->core->abandon(*this, phase::cancelled);
+        errors::raise(raised);
+        Py_DECREF(raised);
+    }
+    PyObject* failure = result == nullptr ? job_failure(*home, on.where) : nullptr;
+
+    bool stands = true;
+    {
+        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+        if (gil::is_free_threaded && (token || failure != nullptr)) guard.lock();
+        // With the GIL nothing can come between this look and the store.
+        stands = !is_final(state());
+        if (stands && result != nullptr) put_into(results_, index, Py_NewRef(result));
+        if (stands && failure != nullptr) put_failure(index, failure);
+    }
+    if (on.hooks != nullptr) {
+        const double seconds = static_cast<double>(took) * 1e-9;
+        PyObject* const error = stands ? Py_XNewRef(failure) : item_error(state());
+        if (error != nullptr) {
+            tell_job_error(on.hooks, payload, error, seconds);
+        } else if (result != nullptr) {
+            tell_job_complete(on.hooks, payload, result, seconds);
+        }
+        Py_XDECREF(error);
+        PyErr_Clear();
+    }
+    (result != nullptr && stands ? stats.completed : stats.failed).add();
+    stats.finished.add();
+    if (interruptible) {
+        // May wait for a delivery in progress, which needs the GIL.
+        gil::ensure_detached();
+        on.where.where.interruption.end(!stands, [&] { home->interrupt(on.where.where); });
+        gil::ensure_attached();
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(failure);
+    return stands;
+}
+
+// With the GIL, or under outcomes_lock_.
+void python_batch::put_failure(std::uint64_t index, PyObject* error) {
+    if (failures_ == nullptr) failures_ = PyDict_New();
+    PyObject* const key = PyLong_FromUnsignedLongLong(index);
+    if (failures_ == nullptr || key == nullptr || PyDict_SetItem(failures_, key, error) < 0) {
+        errors::report_unraisable("an error of a batch that could not be kept", nullptr);
+    }
+    Py_XDECREF(key);
+}
+
+void python_batch::items_abandoned(range which, phase as) {
+    if (which.empty()) return;
+    const gil::attached scope;
+    if (!scope) return;
+    PyObject* const error = item_error(as);
+    PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
+    for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
+        if (table != nullptr) tell_job_error(table, PyTuple_GET_ITEM(items_, static_cast<Py_ssize_t>(i)), error, 0.0);
+        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+        if (gil::is_free_threaded) guard.lock();
+        if (!collected_) put_failure(i, error);
+    }
+    PyErr_Clear();
+    Py_XDECREF(table);
+    Py_XDECREF(error);
+}
+
+void python_batch::on_abandoned(phase as, bool) {
+    if (token) {
+        token->cancel(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
+    }
+}
+
+PyObject* python_batch::item_error(phase as) const {
+    switch (as) {
+        case phase::timed_out:
+            return errors::make(deadline_is_context ? errors::deadline_exceeded() : errors::job_timed_out(), nullptr,
+                                "the %s passed before this item of a batch in pool '%U' had ended",
+                                deadline_is_context ? "deadline of the context" : "timeout", home->name);
+        case phase::cancelled:
+            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled", home->name);
+        default: {
+            if (home->core->closed()) {
+                return errors::make(errors::pool_not_running(), nullptr,
+                                    "pool '%U' was closed before this item of a batch started; use shutdown() to let "
+                                    "queued jobs finish",
+                                    home->name);
+            }
+            const std::lock_guard guard(home->factory_lock);
+            return errors::make(errors::worker_closed(), home->factory_error,
+                                "no worker of pool '%U' could be made to run this item: its factory raised; see "
+                                "__cause__",
+                                home->name);
+        }
+    }
+}
+
+PyObject* python_batch::collect(phase as) {
+    PyObject* const type = borrowed_class("loomy.batch", "BatchResult");
+    if (type == nullptr) return nullptr;
+    PyObject* results = nullptr;
+    PyObject* failures = nullptr;
+    {
+        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+        if constexpr (gil::is_free_threaded) guard.lock();
+        PyObject* error = nullptr;
+        const bool whole = as == phase::done && failures_ == nullptr;
+        for (std::uint64_t i = 0; !whole && i < size(); ++i) {
+            if (at(results_, i) != nullptr) continue;
+            if (as != phase::done) {
+                // Running when the batch was abandoned: no outcome yet, and none will be taken any more.
+                PyObject* const key = PyLong_FromUnsignedLongLong(i);
+                if (key != nullptr && (failures_ == nullptr || PyDict_Contains(failures_, key) == 0)) {
+                    if (error == nullptr) error = item_error(as);
+                    if (error != nullptr) put_failure(i, error);
+                }
+                Py_XDECREF(key);
+                PyErr_Clear();
+            }
+            put_into(results_, i, Py_NewRef(Py_None));
+        }
+        Py_XDECREF(error);
+        collected_ = true;
+        results = std::exchange(results_, nullptr);
+        failures = std::exchange(failures_, nullptr);
+    }
+    PyObject_GC_Track(results);
+    PyObject* const arguments[] = {results, failures != nullptr ? failures : Py_None};
+    PyObject* const whole = PyObject_Vectorcall(type, arguments, 2, nullptr);
+    Py_DECREF(results);
+    Py_XDECREF(failures);
+    return whole;
+}
+
+} // namespace loomy::py

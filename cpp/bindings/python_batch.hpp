@@ -1,0 +1,65 @@
+#pragma once
+
+#include <Python.h>
+
+#include <mutex>
+
+#include "deferred.hpp"
+#include "loomy/base/ref.hpp"
+#include "loomy/exec/batch.hpp"
+#include "loomy/sync/cancel_token.hpp"
+#include "python_pool.hpp"
+
+namespace loomy::py {
+
+class running_call;
+
+// Many payloads of a Python pool. References count who may touch it: the submitter, an AsyncResult, and one for all
+// the scheduler's holds together. What it holds is Python's, so the last one lets go attached, or defers.
+class python_batch final : public batch, public deferred::node {
+  public:
+    // Steals `items` (a tuple) and `results` (a list of as many nulls, untracked) and `snapshot`.
+    python_batch(ref<python_pool> home, PyObject* items, PyObject* results, PyObject* snapshot,
+                 ref<cancel_token> token, PyObject* context);
+
+    void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+    void release() const noexcept;
+
+    std::uint64_t take_part(frame& where) override;
+    void items_abandoned(range which, phase as) override;
+    void on_abandoned(phase as, bool was_running) override;
+    void dispose() override;
+    void destroy() override;
+
+    // A BatchResult of what there is: called once, attached, when the batch has ended or was abandoned. Items without
+    // an outcome get the error of `as`. New reference, null with an error set.
+    [[nodiscard]] PyObject* collect(phase as);
+
+    // The KeyboardInterrupt that hit the caller while it took part: new reference, or null.
+    [[nodiscard]] PyObject* take_interrupt() noexcept { return std::exchange(interrupt_, nullptr); }
+
+    const ref<python_pool> home;
+    const ref<cancel_token> token; // its deadline and cancellation; null for none
+    bool deadline_is_context = false;
+
+  private:
+    ~python_batch();
+
+    struct participant;
+    bool run_item(participant& on, std::uint64_t index);
+    void put_failure(std::uint64_t index, PyObject* error);
+    [[nodiscard]] PyObject* item_error(phase as) const;
+
+    mutable std::atomic<std::uint32_t> count_{1};
+    PyObject* items_;    // tuple
+    PyObject* results_;  // list; entries are null until the item has a result
+    PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
+    PyObject* snapshot_;
+    PyObject* interrupt_ = nullptr; // the submitter's thread only
+    PyObject* context_; // the submitter's Context or null
+    // On a free-threaded build guards failures_, and results against collect() when the batch can be abandoned.
+    std::mutex outcomes_lock_;
+    bool collected_ = false;
+};
+
+} // namespace loomy::py

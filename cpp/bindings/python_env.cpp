@@ -1,0 +1,92 @@
+#include "python_env.hpp"
+
+#include "errors.hpp"
+#include "gil.hpp"
+#include "loomy/base/clock.hpp"
+#include "python_module.hpp"
+
+namespace loomy::py {
+
+void python_env::enter(job&) {
+    if (gil::is_detached_here()) {
+        gil::attach_for_work();
+        attached_since_ns_ = 0;
+        jobs_since_look_ = 0;
+        return;
+    }
+    // Draining. Short jobs look at the clock now and then only.
+    if ((++jobs_since_look_ & 31) != 0) return;
+    const std::int64_t now = now_ns();
+    if (attached_since_ns_ == 0) attached_since_ns_ = now;
+    if (now - attached_since_ns_ < gil::checkpoint_interval_ns) return;
+    attached_since_ns_ = now;
+    if (!gil::checkpoint()) errors::report_unraisable("a worker thread of loomy", nullptr);
+}
+
+void python_env::leave() { gil::detach_after_work(); }
+
+python_env& python_env::of_callers() noexcept {
+    static thread_local python_env mine;
+    return mine;
+}
+
+bool worker_thread_env::ready(slot& self) {
+    if (home_.kind != pool_kind::workers || worker != nullptr) return true;
+    const gil::attached scope;
+    if (!scope || home_.target == nullptr) return false;
+    PyObject* const base = borrowed_class("loomy.worker", "Worker");
+    PyObject* const factory = Py_NewRef(home_.target);
+    PyObject* made = base != nullptr ? PyObject_CallNoArgs(factory) : nullptr;
+    Py_DECREF(factory);
+    PyObject* process = nullptr;
+    if (made != nullptr) {
+        process = PyObject_GetAttrString(made, "process");
+        if (process == nullptr && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "the factory of pool %R returned a %.100s, which has no process(ctx, payload) method; "
+                         "return a loomy.Worker",
+                         home_.name, Py_TYPE(made)->tp_name);
+        }
+    }
+    PyObject* const until_ready = process != nullptr ? overridden_method(made, base, "block_until_ready") : nullptr;
+    const bool looked = process != nullptr && PyErr_Occurred() == nullptr;
+    PyObject* const on_interrupt = looked ? overridden_method(made, base, "interrupt") : nullptr;
+    if (!looked || PyErr_Occurred() != nullptr) {
+        PyObject* error = errors::take_raised();
+        Py_XDECREF(made);
+        Py_XDECREF(process);
+        Py_XDECREF(until_ready);
+        Py_XDECREF(on_interrupt);
+        {
+            const std::lock_guard guard(home_.factory_lock);
+            std::swap(home_.factory_error, error);
+        }
+        Py_XDECREF(error);
+        return false;
+    }
+    worker = made;
+    process_method = process;
+    ready_method = until_ready;
+    interrupt_method = on_interrupt;
+    self.user = this;
+    return true;
+}
+
+void worker_thread_env::retire(slot& self) {
+    self.user = nullptr;
+    if (worker == nullptr) return;
+    const gil::attached scope;
+    if (!scope) return;
+    // Worker gives every subclass a terminate that does nothing; other objects may do without.
+    if (PyObject_HasAttrString(worker, "terminate") != 0) {
+        PyObject* const nothing = PyObject_CallMethod(worker, "terminate", nullptr);
+        if (nothing == nullptr) errors::report_unraisable("terminate() of a worker", worker);
+        Py_XDECREF(nothing);
+    }
+    Py_CLEAR(process_method);
+    Py_CLEAR(ready_method);
+    Py_CLEAR(interrupt_method);
+    Py_CLEAR(worker);
+}
+
+} // namespace loomy::py

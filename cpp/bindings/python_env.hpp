@@ -1,0 +1,42 @@
+#pragma once
+
+#include <Python.h>
+
+#include "loomy/exec/observer.hpp"
+#include "python_pool.hpp"
+
+namespace loomy::py {
+
+// The surroundings of a thread that runs Python jobs: attached while it does, detached whenever it might wait.
+class python_env : public worker_env {
+  public:
+    bool ready(slot&) override { return true; }
+    void enter(job& next) override;
+    void leave() override;
+    void retire(slot&) override {}
+
+    // For callers, which have no environment of their own: stateless, so one serves all.
+    static python_env& of_callers() noexcept;
+
+  private:
+    std::int64_t attached_since_ns_ = 0;
+    unsigned jobs_since_look_ = 0;
+};
+
+// A worker's own thread, which may have a stateful Worker object.
+class worker_thread_env final : public python_env {
+  public:
+    explicit worker_thread_env(python_pool& home) noexcept : home_(home) {}
+    bool ready(slot& self) override;
+    void retire(slot& self) override;
+
+    PyObject* worker = nullptr;           // the Worker object, made by the factory on this thread
+    PyObject* process_method = nullptr;   // bound, as the next two; those are null if nobody wrote them
+    PyObject* ready_method = nullptr;     // block_until_ready
+    PyObject* interrupt_method = nullptr; // read by the interrupter while a job runs here
+
+  private:
+    python_pool& home_;
+};
+
+} // namespace loomy::py

@@ -1,0 +1,270 @@
+#include "python_job.hpp"
+
+#include <optional>
+
+#include "async_result.hpp"
+#include "context.hpp"
+#include "errors.hpp"
+#include "gil.hpp"
+#include "invoke.hpp"
+#include "python_batch.hpp"
+#include "running_call.hpp"
+
+namespace loomy::py {
+
+job_limits::job_limits(python_job& job, ref<cancel_token> token_, bool deadline_is_context_, PyObject* context_) noexcept
+    : token(std::move(token_)), deadline_is_context(deadline_is_context_), context(Py_XNewRef(context_)), job_(job) {}
+
+job_limits::~job_limits() { Py_XDECREF(context); }
+
+bool job_limits::start(bool timer) {
+    job_.add_hold(); // the callback's
+    bool added = false;
+    try {
+        added = token->add(*this, timer ? cancel_token::watch::yes : cancel_token::watch::no);
+    } catch (...) {
+        (void)job_.drop_hold(); // the owner is here
+        throw;
+    }
+    if (!added) {
+        (void)job_.drop_hold();
+        return false;
+    }
+    watch expected = watch::not_yet;
+    if (!watch_.compare_exchange_strong(expected, watch::on, std::memory_order_acq_rel)) {
+        // The job has ended already, and could not stop what had not begun.
+        if (token->remove(*this)) (void)job_.drop_hold();
+    }
+    return true;
+}
+
+void job_limits::stop() noexcept {
+    if (watch_.exchange(watch::off, std::memory_order_acq_rel) != watch::on) return;
+    // Taken for firing: then `fired` drops the hold itself.
+    if (token->remove(*this)) (void)job_.drop_hold(); // never the last: our caller has one
+}
+
+void job_limits::fired(cancel_reason reason) {
+    const gil::attached scope; // what the job held is dropped, and hooks are called
+    if (!scope) return;
+    python_job& job = job_;
+    const phase as = reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
+    if (job.batch) {
+        (void)job.home->core->abandon(*job.batch, as);
+    } else {
+        (void)job.home->core->abandon(job, as);
+    }
+    if (job.drop_hold()) job.dispose();
+}
+
+python_job::python_job(ref<python_pool> home_, PyObject* payload, PyObject* context_snapshot) noexcept
+    : home(std::move(home_)), payload_(Py_NewRef(payload)), snapshot_(context_snapshot) {
+    reset_word(one_hold);
+}
+
+python_job::python_job(ref<python_pool> home_, ref<python_batch> of) noexcept
+    : home(std::move(home_)), batch(std::move(of)) {
+    // Running from the start, so that nobody claims it; held by the batch until that has ended.
+    reset_word(static_cast<std::uint32_t>(phase::running) + one_hold);
+}
+
+python_job::~python_job() {
+    Py_XDECREF(payload_);
+    Py_XDECREF(outcome_);
+    Py_XDECREF(snapshot_);
+}
+
+bool python_job::run(frame& where) {
+    gil::ensure_attached();
+    PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
+    PyObject* const target = Py_XNewRef(home->target);
+    PyObject* const snapshot = std::exchange(snapshot_, nullptr);
+    PyObject* result = nullptr;
+    bool stands = true;
+    {
+        running_call call(*home, where, this, limits ? limits->token.get() : nullptr,
+                          limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
+        if (target == nullptr) {
+            PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
+        } else if (snapshot == nullptr || PyContext_Enter(snapshot) == 0) {
+            PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
+            result = table != nullptr ? run_with_hooks(where, table, target, payload, stands)
+                                      : call_target(*home, target, where, call, payload);
+            Py_XDECREF(table);
+            if (result == nullptr && stands) put(job_failure(*home, where), true);
+            if (snapshot != nullptr && PyContext_Exit(snapshot) != 0) PyErr_Clear();
+        }
+        if (result == nullptr && PyErr_Occurred() != nullptr) put(job_failure(*home, where), true);
+    }
+    const bool succeeded = result != nullptr;
+    if (succeeded) {
+        if (stands && !is_final(state())) {
+            put(result, false);
+        } else {
+            Py_DECREF(result); // nobody will ask for it
+        }
+    }
+    if (limits) limits->stop();
+    Py_XDECREF(snapshot);
+    Py_XDECREF(target);
+    PyObject* ended = nullptr;
+    {
+        // Whoever abandons the job just now may be showing the payload to a hook.
+        std::optional<listener_lock> guard;
+        if (gil::is_free_threaded && is_final(state())) guard.emplace(this);
+        ended = std::exchange(payload_, nullptr);
+    }
+    Py_DECREF(ended);
+    return succeeded;
+}
+
+// Calls the function between its hooks. `stands` tells whether the outcome is the job's answer, or somebody
+// abandoned it meanwhile and has told the hooks so; then the outcome has been dropped and null is returned.
+PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
+                                     bool& stands) {
+    const hook_scope inside(*home);
+    running_call& call = *running_call::current();
+    python_pool::call_hook(table, job_start, &payload, 1);
+    const std::int64_t start = now_ns();
+    enqueued_ns = start; // the wait in the queue has been measured; from now on it is the run that counts
+    PyObject* result = call_target(*home, target, where, call, payload);
+    const double seconds = static_cast<double>(now_ns() - start) * 1e-9;
+    PyObject* const failure = result == nullptr ? job_failure(*home, where) : nullptr;
+    stands = settle();
+    if (!stands) {
+        Py_XDECREF(result);
+        Py_XDECREF(failure);
+        return nullptr;
+    }
+    if (failure != nullptr) {
+        tell_job_error(table, payload, failure, seconds);
+        put(failure, true);
+        stands = false; // put already
+        return nullptr;
+    }
+    tell_job_complete(table, payload, result, seconds);
+    return result;
+}
+
+void python_job::on_abandoned(phase as, bool was_running) {
+    if (batch) return;
+    const gil::attached scope;
+    if (!scope) return;
+    PyObject* payload = nullptr;
+    if (was_running) {
+        cancel_running(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
+        const listener_lock guard(this);
+        payload = Py_XNewRef(payload_);
+    } else {
+        // It will never run: what it held dies now.
+        if (limits) limits->stop();
+        payload = std::exchange(payload_, nullptr);
+        Py_CLEAR(snapshot_);
+        if (as == phase::refused && !home->core->closed()) {
+            const std::lock_guard guard(home->factory_lock);
+            PyObject* const error =
+                errors::make(errors::worker_closed(), home->factory_error,
+                             "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__",
+                             home->name);
+            if (error != nullptr) put(error, true);
+            PyErr_Clear();
+        }
+    }
+    if (home->has_job_hooks() && payload != nullptr) {
+        PyObject* const table = home->hooks();
+        PyObject* const error = table != nullptr ? abandoned_error(as) : nullptr;
+        if (error != nullptr) {
+            const hook_scope inside(*home);
+            const double seconds = was_running ? static_cast<double>(now_ns() - enqueued_ns) * 1e-9 : 0.0;
+            tell_job_error(table, payload, error, seconds);
+            Py_DECREF(error);
+        }
+        Py_XDECREF(table);
+        PyErr_Clear();
+    }
+    Py_XDECREF(payload);
+}
+
+bool python_job::lend_token(cancel_token* token) noexcept {
+    const listener_lock guard(this);
+    token_ = token;
+    return (word() & stopping) != 0;
+}
+
+void python_job::cancel_running(cancel_reason reason) {
+    ref<cancel_token> token;
+    {
+        const listener_lock guard(this);
+        token = ref<cancel_token>::share(token_);
+    }
+    if (token) token->cancel(reason);
+}
+
+PyObject* python_job::abandoned_error(phase as) const {
+    switch (as) {
+        case phase::timed_out:
+            if (limits && limits->deadline_is_context) {
+                return errors::make(errors::deadline_exceeded(), nullptr,
+                                    "the deadline of the job's context passed before the job in pool '%U' had ended; "
+                                    "give it more time, or make the job check its context more often",
+                                    home->name);
+            }
+            return errors::make(errors::job_timed_out(), nullptr,
+                                "the timeout passed before the job in pool '%U' had ended; raise the timeout, or give "
+                                "the pool more workers",
+                                home->name);
+        case phase::refused:
+            if (outcome_ != nullptr && failed_) return Py_NewRef(outcome_);
+            return errors::make(errors::pool_not_running(), nullptr,
+                                "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",
+                                home->name);
+        default:
+            return errors::make(errors::job_cancelled(), nullptr,
+                                "the job in pool '%U' was cancelled, by its caller or by its context", home->name);
+    }
+}
+
+void python_job::put(PyObject* outcome, bool failed) noexcept {
+    outcome_ = outcome;
+    failed_ = failed;
+    if constexpr (!gil::is_free_threaded) track_if_cyclic(*this, outcome);
+}
+
+PyObject* python_job::answer() {
+    const phase as = state();
+    if (gil::is_free_threaded && outcome_ != nullptr) track_if_cyclic(*this, outcome_);
+    if (as == phase::done && !failed_) return Py_NewRef(outcome_);
+    error_was_seen = true;
+    PyObject* const exception = as == phase::done ? Py_NewRef(outcome_) : abandoned_error(as);
+    if (exception != nullptr) {
+        errors::raise(exception);
+        Py_DECREF(exception);
+    }
+    return nullptr;
+}
+
+PyObject* python_job::error() {
+    const phase as = state();
+    error_was_seen = true;
+    if (as != phase::done) return abandoned_error(as);
+    return Py_NewRef(failed_ ? outcome_ : Py_None);
+}
+
+int python_job::traverse(visitproc visit, void* arg) const {
+    Py_VISIT(payload_);
+    Py_VISIT(outcome_);
+    Py_VISIT(snapshot_);
+    return 0;
+}
+
+void python_job::dispose() {
+    if (gil::is_detached_here() || PyGILState_Check() == 0) {
+        deferred::push(*this);
+    } else {
+        destroy();
+    }
+}
+
+void python_job::destroy() { free_async_result(*this); }
+
+} // namespace loomy::py

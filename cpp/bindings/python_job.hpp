@@ -1,0 +1,95 @@
+#pragma once
+
+#include <Python.h>
+
+#include <atomic>
+#include <memory>
+
+#include "deferred.hpp"
+#include "loomy/base/clock.hpp"
+#include "loomy/base/ref.hpp"
+#include "loomy/exec/job.hpp"
+#include "loomy/sync/cancel_token.hpp"
+#include "python_pool.hpp"
+
+namespace loomy::py {
+
+class python_batch;
+class python_job;
+
+// What a timeout or a context adds to a job; most jobs have none.
+class job_limits final : public cancel_token::callback {
+  public:
+    // `context` is the submitter's Context or null.
+    job_limits(python_job& job, ref<cancel_token> token, bool deadline_is_context, PyObject* context) noexcept;
+    ~job_limits();
+
+    // After the job was submitted: ends it when the token is cancelled; with `timer`, also when its deadline passes
+    // unnoticed. The job is held meanwhile. False: it was cancelled already. Throws what cancel_token::add throws.
+    [[nodiscard]] bool start(bool timer);
+    // The job has ended, or is about to; perhaps before it could be started to be watched.
+    void stop() noexcept;
+
+    void fired(cancel_reason reason) override;
+
+    const ref<cancel_token> token;
+    const bool deadline_is_context; // which of the two comes first
+    PyObject* const context;
+
+  private:
+    enum class watch : std::uint8_t { not_yet, on, off };
+    python_job& job_;
+    std::atomic<watch> watch_{watch::not_yet};
+};
+
+// One payload of a Python pool; part of an AsyncResult, which owns it.
+class python_job final : public job, public deferred::node {
+  public:
+    // Pending, with the queue's hold. Steals `context_snapshot`. The job is the AsyncResult's to destroy.
+    python_job(ref<python_pool> home, PyObject* payload, PyObject* context_snapshot) noexcept;
+    // The answer of a batch, which holds it until it has ended: never queued itself.
+    python_job(ref<python_pool> home, ref<python_batch> of) noexcept;
+    ~python_job();
+
+    bool run(frame& where) override;
+    void on_abandoned(phase as, bool was_running) override;
+    void dispose() override;
+    void destroy() override; // deferred::node
+
+    // The token of the running call, for whoever cancels the job; null when the call has ended. True: somebody
+    // has asked the job to stop already.
+    [[nodiscard]] bool lend_token(cancel_token* token) noexcept;
+    // Cancels the context of the running call, if it has one by now.
+    void cancel_running(cancel_reason reason);
+
+    // The answer, of a finished job: a new reference, or null with the job's error set.
+    [[nodiscard]] PyObject* answer();
+    // The error of a finished job: a new reference, None if it has none; null with an error set.
+    [[nodiscard]] PyObject* error();
+    // Which error an abandoned job has. New reference.
+    [[nodiscard]] PyObject* abandoned_error(phase as) const;
+
+    // Puts a result or an exception; the caller publishes. Steals.
+    void put(PyObject* outcome, bool failed) noexcept;
+
+    int traverse(visitproc visit, void* arg) const;
+    void clear_outcome() noexcept { Py_CLEAR(outcome_); }
+
+    const ref<python_pool> home;
+    std::unique_ptr<job_limits> limits;
+    ref<python_batch> batch; // of process_batch_async
+    bool error_was_seen = false;
+    [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen && finished(); }
+
+  private:
+    [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
+                                           bool& stands);
+
+    PyObject* payload_ = nullptr;  // until the job has ended; swapped under listener_lock(this) when hooks may look
+    PyObject* outcome_ = nullptr;  // a result, or the exception if failed_
+    PyObject* snapshot_ = nullptr; // the contextvars context to run in
+    cancel_token* token_ = nullptr; // lent by the running call; guarded by listener_lock(this)
+    bool failed_ = false;
+};
+
+} // namespace loomy::py

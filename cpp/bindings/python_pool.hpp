@@ -1,0 +1,106 @@
+#pragma once
+
+#include <Python.h>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "loomy/base/ref.hpp"
+#include "loomy/exec/observer.hpp"
+#include "loomy/exec/pool.hpp"
+
+namespace loomy::py {
+
+enum class pool_kind : std::uint8_t { function, context, callbacks, workers };
+enum class when_full : std::uint8_t { block, raise, caller_runs };
+
+// Which of the five hooks somebody wrote; the order of the tuple in python_pool::hooks.
+enum hook : Py_ssize_t { job_start, job_complete, job_error, worker_start, worker_stop, hook_count };
+
+// What C++ knows of a Python pool beyond the core's scheduler: what its jobs call, and its Python threads. Shared
+// by the Pool object, its worker threads and its results, so it outlives the Pool object; the Python objects that
+// could lead back to that (target, hooks) are dropped with it. Its last reference is dropped attached.
+class python_pool final : public observer, public ref_counted<python_pool> {
+  public:
+    python_pool(pool_kind kind_, PyObject* target_, PyObject* name_, const pool_options& options, bool any_affinity);
+    ~python_pool();
+
+    bool start_thread(slot& self) override;
+    void worker_joined(std::uint32_t id) override;
+    void worker_left(std::uint32_t id) override;
+    void interrupt(slot& self) override;
+
+    // New reference to the tuple of bound hooks (None where nobody wrote one), or null when there are none.
+    [[nodiscard]] PyObject* hooks() const noexcept;
+    // `hooks` is None or an instance of loomy.Hooks. -1 with an error set.
+    [[nodiscard]] int set_hooks(PyObject* hooks);
+    [[nodiscard]] bool has_job_hooks() const noexcept { return job_hooks_.load(std::memory_order_relaxed); }
+    // Calls one hook, if somebody wrote it; what it raises is reported and changes nothing.
+    static void call_hook(PyObject* hooks, hook which, PyObject* const* arguments, std::size_t count);
+
+    // The thread that calls is inside a job, a worker hook or a callback of this pool, and must not wait for it.
+    [[nodiscard]] bool is_inside() const noexcept;
+
+    // Joins the threads that have ended or are ending. Attached. -1 with an error set (Ctrl-C).
+    [[nodiscard]] int join_threads();
+
+    // The Python objects that may be part of reference cycles: for the collector, and to break them.
+    int traverse(visitproc visit, void* arg) const;
+    void clear();
+
+    // Every pool of this process, for exit and fork.
+    static void for_each(void (*call)(python_pool&));
+    static void lock_all();
+    static void unlock_all();
+    static void all_dead_in_child() noexcept; // with the lock held
+
+    const pool_kind kind;
+    const bool any_affinity; // callers may run jobs themselves: a plain pool with affinity="any"
+    bool copy_context = true;
+    when_full on_full = when_full::block;
+    PyObject* target; // fn, or the factory of workers; null once cleared
+    PyObject* const name;
+    ref<pool> core;
+
+    // The state of stateful workers: how many could be made, and why the last one could not.
+    std::mutex factory_lock;
+    PyObject* factory_error = nullptr; // guarded by factory_lock
+
+  private:
+    void tell_worker_hook(hook which, std::uint32_t id);
+
+    PyObject* hooks_ = nullptr; // guarded by the GIL, or by hooks_lock_ on a free-threaded build
+    mutable std::mutex hooks_lock_;
+    std::atomic<bool> job_hooks_{false};
+    std::atomic<bool> worker_hooks_{false};
+    PyObject* threads_; // a list
+    python_pool* previous_ = nullptr;
+    python_pool* next_ = nullptr;
+};
+
+// The bound method if somebody overrode that of the class `base` (a loomy base class whose methods do nothing), else
+// null; with an error set only if looking it up failed. New reference.
+[[nodiscard]] PyObject* overridden_method(PyObject* object, PyObject* base, const char* name);
+
+// Marks this thread as inside a worker hook of a pool, for is_inside.
+class hook_scope {
+  public:
+    explicit hook_scope(const python_pool& of) noexcept : of_(of), outer_(top_) { top_ = this; }
+    ~hook_scope() { top_ = outer_; }
+    hook_scope(const hook_scope&) = delete;
+    hook_scope& operator=(const hook_scope&) = delete;
+    [[nodiscard]] static bool contains(const python_pool& which) noexcept {
+        for (const hook_scope* one = top_; one != nullptr; one = one->outer_) {
+            if (&one->of_ == &which) return true;
+        }
+        return false;
+    }
+
+  private:
+    inline static thread_local const hook_scope* top_ = nullptr;
+    const python_pool& of_;
+    const hook_scope* const outer_;
+};
+
+} // namespace loomy::py
