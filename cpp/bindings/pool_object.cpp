@@ -104,24 +104,17 @@ int clear(PyObject* self) {
 
 void dealloc(PyObject* self) {
     if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
-    PyTypeObject* const type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (as_pool(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
     if (python_pool* const home = std::exchange(as_pool(self)->home, nullptr)) {
         home->clear();
         home->release();
     }
-    type->tp_free(self);
-    if ((PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE) != 0) Py_DECREF(reinterpret_cast<PyObject*>(type));
+    Py_TYPE(self)->tp_free(self); // the reference to a subclass is the subclass's own dealloc's
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
-    if (as_pool(self)->home != nullptr) {
-        const int stop = as_pool(self)->home->traverse(visit, arg);
-        if (stop != 0) return stop;
-    }
-    if ((PyType_GetFlags(Py_TYPE(self)) & Py_TPFLAGS_HEAPTYPE) != 0) Py_VISIT(Py_TYPE(self));
-    return 0;
+    return as_pool(self)->home != nullptr ? as_pool(self)->home->traverse(visit, arg) : 0;
 }
 
 PyObject* represent(PyObject* self) {
