@@ -4,6 +4,7 @@ Reads one word a line from stdin ("round", "close") and answers each with one li
 rounds it blocks in that read, so the rows of a table take turns while each is warmed up only once.
 """
 
+import faulthandler
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ def main(scenario: str, competitor_name: str, case: str) -> None:
     # Whatever a competitor prints goes to stderr; only answers go to the pipe.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    faulthandler.enable()
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")

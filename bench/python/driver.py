@@ -2,6 +2,7 @@
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -49,7 +50,8 @@ class Child:
 
     def _exit_code(self) -> str:
         try:
-            return f"exit code {self._process.wait(_EXIT_PATIENCE)}"
+            code = self._process.wait(_EXIT_PATIENCE)
+            return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         except subprocess.TimeoutExpired:
             self.kill()
             return f"did not exit within {_EXIT_PATIENCE:.0f} s"

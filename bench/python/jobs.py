@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 
@@ -23,10 +24,10 @@ def busy_answer(loops: int) -> int:
 
 
 def loops_per_microsecond() -> float:
-    """The best of several runs: a run that was preempted says nothing about the loop."""
-    loops = 100_000
+    """From the best of many short runs: one that was preempted says nothing about the loop."""
+    loops = 10_000
     best = float("inf")
-    for _ in range(15):
+    for _ in range(200):
         start = time.perf_counter()
         busy(loops)
         best = min(best, time.perf_counter() - start)
@@ -38,14 +39,21 @@ def sleep_10_ms(payload: Any) -> Any:
     return payload
 
 
-class Gate:
-    """A payload that keeps its worker busy until it is opened."""
+class Errand(ABC):
+    """A payload that does something on the worker that runs it."""
+
+    @abstractmethod
+    def run(self) -> None: ...
+
+
+class Gate(Errand):
+    """Keeps its worker busy until it is opened."""
 
     def __init__(self) -> None:
         self._held = threading.Event()
         self._open = threading.Event()
 
-    def hold(self) -> None:
+    def run(self) -> None:
         self._held.set()
         self._open.wait()
 
@@ -57,18 +65,28 @@ class Gate:
         self._open.set()
 
 
-class Meeting:
-    """A payload that keeps its worker busy until the given number of threads hold it."""
+class Meeting(Errand):
+    """Keeps its worker busy until the given number of threads are in it."""
 
     def __init__(self, parties: int) -> None:
         self._barrier = threading.Barrier(parties, timeout=30)
 
-    def hold(self) -> None:
+    def run(self) -> None:
         self._barrier.wait()
 
 
-def identity_or_hold(payload: Any) -> Any:
-    """The no-op job for workloads that must first occupy workers."""
-    if payload.__class__ is Gate or payload.__class__ is Meeting:
-        payload.hold()
+class Stamp(Errand):
+    """Notes when it ran."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def run(self) -> None:
+        self.time = time.perf_counter()
+
+
+def identity_or_errand(payload: Any) -> Any:
+    """The no-op job for workloads that must first occupy workers; their other payloads are integers."""
+    if payload.__class__ is not int:
+        payload.run()
     return payload

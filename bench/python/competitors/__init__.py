@@ -1,6 +1,6 @@
 """One file per competitor; `make` finds them by name."""
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 from .joblib import Joblib
 from .loomy import Loomy
 from .mp import MpThreadPool
@@ -19,6 +19,7 @@ def make(name: str) -> Competitor:
 
 __all__ = [
     "COMPETITORS",
+    "Answers",
     "Competitor",
     "Function",
     "Joblib",

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
 Function = Callable[[Any], Any]
+Answers = tuple[list[Any], object]
+"""The answers, and whatever came with them and is still alive when the clock stops."""
 
 
 class Competitor(ABC):
@@ -66,7 +68,7 @@ class Competitor(ABC):
         raise NotImplementedError(self.name)
 
     @abstractmethod
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         """All answers in order; ``chunksize=None`` is the best this competitor knows for tiny jobs."""
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:

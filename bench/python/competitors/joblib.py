@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 _STREAM_CHUNK = 256
 
@@ -29,11 +29,10 @@ class Joblib(Competitor):
     def close(self) -> None:
         self._parallel.__exit__(None, None, None)
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         task = self._task
         self._parallel.batch_size = self._chunk(len(payloads), chunksize)
-        answers: list[Any] = self._parallel([task(payload) for payload in payloads])
-        return answers
+        return self._parallel([task(payload) for payload in payloads]), None
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         task = self._task

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 
 class Loomy(Competitor):
@@ -40,11 +40,10 @@ class Loomy(Competitor):
     def collect(self, handles: Sequence[Any]) -> list[Any]:
         return [result.wait() for result in handles]
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         # A failed job leaves None among the results, which the workload's check of its answers finds.
-        results: list[Any]
-        results, _errors = self._pool.process_batch(payloads)
-        return results
+        results, errors = self._pool.process_batch(payloads)
+        return results, errors
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         answers: Iterator[Any] = self._pool.map(payloads, ordered=self.ordered)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 _STREAM_CHUNK = 256
 
@@ -37,8 +37,8 @@ class MpThreadPool(Competitor):
     def collect(self, handles: Sequence[AsyncResult[Any]]) -> list[Any]:
         return [result.get() for result in handles]
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
-        return self._pool.map(self.fn, payloads, chunksize)
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
+        return self._pool.map(self.fn, payloads, chunksize), None
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         # With chunks imap is already a generator of single answers.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 _STREAM_CHUNK = 256
 
@@ -44,13 +44,13 @@ class Pebble(Competitor):
     def collect(self, handles: Sequence[Any]) -> list[Any]:
         return [future.result() for future in handles]
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         schedule = self._pool.schedule
         fn = self.fn
         chunk = self._chunk(len(payloads), chunksize)
         starts = range(0, len(payloads), chunk)
         futures = [schedule(_run_chunk, (fn, payloads[start : start + chunk])) for start in starts]
-        return [answer for future in futures for answer in future.result()]
+        return [answer for future in futures for answer in future.result()], futures
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         schedule = self._pool.schedule

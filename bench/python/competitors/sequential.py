@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 
 class Sequential(Competitor):
@@ -30,8 +30,8 @@ class Sequential(Competitor):
     def collect(self, handles: Sequence[Any]) -> list[Any]:
         return list(handles)
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
-        return list(map(self.fn, payloads))
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
+        return list(map(self.fn, payloads)), None
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         return map(self.fn, payloads)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from .base import Competitor, Function
+from .base import Answers, Competitor, Function
 
 
 class Stdlib(Competitor):
@@ -34,9 +34,9 @@ class Stdlib(Competitor):
     def collect(self, handles: Sequence[Future[Any]]) -> list[Any]:
         return [future.result() for future in handles]
 
-    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         # Its chunksize does nothing for threads: every payload is a task.
-        return list(self._pool.map(self.fn, payloads))
+        return list(self._pool.map(self.fn, payloads)), None
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         return self._pool.map(self.fn, payloads)

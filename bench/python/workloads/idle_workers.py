@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clock import jobs_for, timed
 from ..competitors import Competitor, Loomy
-from ..jobs import identity_or_hold
+from ..jobs import identity_or_errand
 from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Row, Sample, Scenario, Table, at_most_own
 from .common import per_job
 from .warm import start_all_workers
@@ -46,7 +46,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
             return competitor.roundtrip(payloads)
         return competitor.collect(competitor.submit_all(payloads))[-1]
 
-    with competitor.opened(identity_or_hold, case["size"]):
+    with competitor.opened(identity_or_errand, case["size"]):
         start_all_workers(competitor)
         jobs = jobs_for(case["seconds"], lambda count: run(list(range(count))), limit=100_000)
         payloads = list(range(jobs))

@@ -1,11 +1,10 @@
 """P10: 200 jobs that block for 10 ms, on 100 workers; 20 ms would be perfect."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ..clock import timed
-from ..competitors import Competitor
+from ..competitors import Answers, Competitor
 from ..jobs import sleep_10_ms
 from ..model import MILLISECONDS, Case, Measure, Options, Row, Sample, Scenario, Table, no_more_than
 from .common import in_all, mismatch
@@ -49,18 +48,18 @@ def tables(options: Options) -> list[Table]:
 def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
     payloads = list(range(_JOBS))
 
-    def run() -> list[Any]:
+    def run() -> Answers:
         if case.get("async"):
-            return competitor.collect(competitor.submit_all(payloads))
+            return competitor.collect(competitor.submit_all(payloads)), None
         return competitor.map(payloads, chunksize=1)
 
-    def whole_life() -> list[Any]:
+    def whole_life() -> Answers:
         with competitor.opened(sleep_10_ms, _WORKERS):
             return run()
 
-    def measure_with(work: Any) -> Sample:
+    def measure_with(work: Callable[[], Answers]) -> Sample:
         lap = timed(work)
-        return in_all(lap, _JOBS, mismatch(lap.result, payloads))
+        return in_all(lap, _JOBS, mismatch(lap.result[0], payloads))
 
     if case["cold"]:
         yield lambda: measure_with(whole_life)

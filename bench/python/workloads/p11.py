@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from .. import procfs
 from ..clock import timed
 from ..competitors import Competitor, Sequential
-from ..jobs import identity_or_hold
+from ..jobs import identity_or_errand
 from ..model import MILLISECONDS, Case, Measure, Options, Sample, Scenario, Table, Target, no_more_than
 from .common import mismatch, rows
 from .warm import start_all_workers
@@ -46,7 +46,7 @@ def tables(options: Options) -> list[Table]:
 
 @contextmanager
 def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
-    with competitor.opened(identity_or_hold, _WORKERS):
+    with competitor.opened(identity_or_errand, _WORKERS):
         if not isinstance(competitor, Sequential):
             start_all_workers(competitor)
 
@@ -61,7 +61,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
                 lap.wall,
                 lap.cpu,
                 0,
-                mismatch(competitor.map(payloads), payloads),
+                mismatch(competitor.map(payloads)[0], payloads),
                 {
                     "threads": after.threads,
                     _VOLUNTARY: after.voluntary - before.voluntary,

@@ -8,7 +8,7 @@ from typing import Any
 from .. import procfs
 from ..clock import timed
 from ..competitors import Competitor
-from ..jobs import Gate, identity_or_hold
+from ..jobs import Gate, identity_or_errand
 from ..model import BYTES_A_JOB, Case, Measure, Options, Row, Sample, Scenario, Table, Target, no_more_than
 from .common import as_loomy, mismatch
 
@@ -100,7 +100,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
         jobs = len(payloads)
         return Sample((full - before) / jobs, wall, cpu, jobs, wrong, {_LEFT: left / jobs})
 
-    with competitor.opened(identity_or_hold, 1):
+    with competitor.opened(identity_or_errand, 1):
         yield measure
 
 

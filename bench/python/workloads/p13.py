@@ -60,7 +60,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
                 lap.wall,
                 lap.cpu,
                 _JOBS,
-                _wrong(lap.result),
+                _wrong(lap.result[0]),
                 {"us/job": lap.wall / _JOBS * 1e6, "ticks": ticker.ticks},
             )
 

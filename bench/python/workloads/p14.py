@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..clock import jobs_for, timed
-from ..competitors import Competitor, Loomy
+from ..competitors import Answers, Competitor, Loomy
 from ..jobs import identity
 from ..model import MICROSECONDS_A_JOB, Case, Measure, Medians, Options, Row, Sample, Scenario, Table, Target
 from .common import per_job
@@ -48,12 +48,12 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
 
         competitor.hooks = hooks = CountingHooks()
 
-    def run(payloads: list[int]) -> Any:
+    def run(payloads: list[int]) -> Answers:
         if case["way"] == "process":
-            return competitor.roundtrip(payloads)
+            return [competitor.roundtrip(payloads)], None
         if case["way"] == "batch":
-            return competitor.map(payloads)[-1]
-        return competitor.collect(competitor.submit_all(payloads))[-1]
+            return competitor.map(payloads)
+        return competitor.collect(competitor.submit_all(payloads)), None
 
     with competitor.opened(identity, 1):
         jobs = jobs_for(case["seconds"], lambda count: run(list(range(count))))
@@ -62,7 +62,8 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
         def measure() -> Sample:
             before = hooks.jobs_seen() if hooks else (0, 0, 0)
             lap = timed(run, payloads)
-            wrong = "" if lap.result == jobs - 1 else f"last answer {lap.result!r}, expected {jobs - 1}"
+            last = lap.result[0][-1]
+            wrong = "" if last == jobs - 1 else f"last answer {last!r}, expected {jobs - 1}"
             after = hooks.jobs_seen() if hooks else (jobs, jobs, 0)
             seen = tuple(now - then for now, then in zip(after, before, strict=True))
             if seen != (jobs, jobs, 0):

@@ -35,7 +35,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
 
         def measure() -> Sample:
             lap = timed(competitor.map, payloads)
-            return per_job(lap, len(payloads), mismatch(lap.result, payloads))
+            return per_job(lap, len(payloads), mismatch(lap.result[0], payloads))
 
         yield measure
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ..clock import timed
-from ..competitors import Competitor, Function
+from ..competitors import Answers, Competitor, Function
 from ..jobs import busy, busy_answer, identity
 from ..model import MILLISECONDS, Case, Measure, Medians, Options, Sample, Scenario, Table, Target, at_most
 from .common import in_all, mismatch, rows
@@ -53,14 +52,14 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
     payloads = [loops] * _TASKS if loops else list(range(_TASKS))
     right = [busy_answer(loops)] * _TASKS if loops else payloads
 
-    def whole_life(payloads: list[int]) -> list[Any]:
+    def whole_life(payloads: list[int]) -> Answers:
         with competitor.opened(fn, _THREADS):
             return competitor.map(payloads)
 
     def measure() -> Sample:
         set_up = timed(whole_life, [0] * _THREADS)
         lap = timed(whole_life, payloads)
-        return in_all(lap, _TASKS, mismatch(lap.result, right), **{_SET_UP: set_up.wall * 1e3})
+        return in_all(lap, _TASKS, mismatch(lap.result[0], right), **{_SET_UP: set_up.wall * 1e3})
 
     for _ in range(case["warm"]):
         measure()

@@ -63,7 +63,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
 
         def measure() -> Sample:
             lap = timed(competitor.map, payloads)
-            return per_job(lap, jobs, mismatch(lap.result, right))
+            return per_job(lap, jobs, mismatch(lap.result[0], right))
 
         yield measure
 

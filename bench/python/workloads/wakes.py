@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from .. import procfs
 from ..clock import timed
 from ..competitors import Competitor, Loomy
-from ..jobs import identity_or_hold
+from ..jobs import identity_or_errand
 from ..model import Case, Measure, Options, Sample, Scenario, Table, Unit
 from .common import mismatch, rows
 from .warm import start_all_workers
@@ -35,7 +35,7 @@ def tables(options: Options) -> list[Table]:
 @contextmanager
 def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
     payloads = list(range(_JOBS))
-    with competitor.opened(identity_or_hold, _WORKERS):
+    with competitor.opened(identity_or_errand, _WORKERS):
         start_all_workers(competitor)
 
         def counters() -> dict[str, float]:
