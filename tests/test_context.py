@@ -178,14 +178,15 @@ def test_error_of_a_number_that_cannot_say_its_value_passes_through() -> None:
 
 def test_wrong_arguments_are_type_errors() -> None:
     make: Any = Context
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: make(1, 2),
         lambda: make(timeout=1, limit=2),
         lambda: make(1, timeout=2),
         lambda: make().with_timeout(),
         lambda: make().with_value("key"),
         lambda: make().cancel("a", "b"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(TypeError):
             call()
 
@@ -609,7 +610,8 @@ def test_callback_is_called_when_the_deadline_passes_and_nobody_looks() -> None:
 
 
 def test_whoever_notices_the_deadline_calls_the_callbacks() -> None:
-    for notice in (lambda ctx: ctx.cancelled, lambda ctx: ctx.err(), lambda ctx: ctx.wait()):
+    looks: list[Callable[[Context], object]] = [lambda ctx: ctx.cancelled, Context.err, Context.wait]
+    for notice in looks:
         ctx = Context(timeout=0.001)
         calls = Calls()
         ctx.on_cancel(calls)
@@ -813,7 +815,11 @@ def test_callback_goes_with_its_context() -> None:
 
 
 def test_callback_goes_when_it_is_closed_or_called() -> None:
-    for end in (lambda ctx, handle: handle.close(), lambda ctx, handle: ctx.cancel()):
+    ends: list[Callable[[Context, CancelHandle], object]] = [
+        lambda ctx, handle: handle.close(),
+        lambda ctx, handle: ctx.cancel(),
+    ]
+    for end in ends:
         calls = Calls()
         gone = weakref.ref(calls)
         ctx = Context()

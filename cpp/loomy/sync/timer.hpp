@@ -30,8 +30,8 @@ class timer_entry {
     // keeps it alive until `expired` gives it back.
     virtual bool claim() noexcept { return true; }
 
-    // On the timer's thread, outside its lock. Must not throw. Not noexcept: CPython up to 3.13 ends a thread
-    // that comes back too late by unwinding it.
+    // On the timer's thread, outside its lock. Must not throw. Not noexcept: what it calls may end the thread
+    // by unwinding it (pthread_exit), as interpreters that are going away do.
     virtual void expired() = 0;
 
     static constexpr std::size_t nowhere = std::numeric_limits<std::size_t>::max();
