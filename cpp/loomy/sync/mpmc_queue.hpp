@@ -28,8 +28,8 @@ namespace loomy {
 // takes effect when its cell or any later one is first filled (linking a block fills the cells it brings);
 // that is after the claim of its own cell, as cells are claimed in order. A pop takes effect at its claim, or
 // with the push of its cell if that is later. Both are within the operation and follow the order of the
-// cells. "Empty" takes effect when the tail is read: at that moment every cell that was claimed for an item
-// was claimed by a consumer too.
+// cells. "Empty" takes effect when the tail is read (at the end of a block: its `next`): at that moment every
+// cell that was claimed for an item was claimed by a consumer too.
 //
 // Why it is lock-free. A consumer that spoils cells under a producer could go on so for ever, but only to the
 // end of the block: the next block is linked with the item already in it.
@@ -72,14 +72,13 @@ class mpmc_queue {
         assert(item != nullptr);
         for (;;) {
             // Relaxed: only a hint that keeps the index from running away; the claim looks again.
-            if (index(tail_.load(queue_step::push_reads_tail, std::memory_order_relaxed)) < BlockCells)
-                [[likely]] {
+            const std::uint64_t tail = tail_.load(queue_step::push_reads_tail, std::memory_order_relaxed);
+            if (index(tail) < BlockCells) [[likely]] {
                 // (T1) acquire: pairs with (T3): the block as built. seq_cst: pairs with (E2), see was_empty.
                 const std::uint64_t claim =
                     tail_.fetch_add(queue_step::push_claims, 1, std::memory_order_seq_cst);
                 if (index(claim) < BlockCells) [[likely]] {
-                    if (fill(place::block_of(claim)->cells[index(claim)], item)) [[likely]]
-                        return;
+                    if (fill(place::block_of(claim)->cells[index(claim)], item)) return;
                     continue;
                 }
             }
@@ -126,8 +125,7 @@ class mpmc_queue {
             }
             // (H1) acquire: pairs with (H2): the block as built. seq_cst: its order with (E1) and (E2).
             const std::uint64_t claim = head_.fetch_add(queue_step::pop_claims, 1, std::memory_order_seq_cst);
-            if (index(claim) >= BlockCells) [[unlikely]]
-                continue;
+            if (index(claim) >= BlockCells) continue;
             cell_atomic& cell = place::block_of(claim)->cells[index(claim)];
             // (C2) acquire: pairs with (C1): what the producer wrote into the item.
             std::uintptr_t value = cell.load(queue_step::pop_reads_cell, std::memory_order_acquire);
@@ -166,11 +164,10 @@ class mpmc_queue {
     [[nodiscard]] bool settle() noexcept;
     void move_head(block* from, std::uint64_t to, guard& held) noexcept;
 
-    // Blocks that head has left, and blocks linked after the first: for approx_size.
     alignas(cache_line) word head_;
-    word left_;
+    word left_; // blocks that head has left; for approx_size, as is linked_
     alignas(cache_line) word tail_;
-    word linked_;
+    word linked_; // blocks after the first
     alignas(cache_line) mutable block_store<block, Step> store_;
 
     static_assert(sizeof(word) * 2 <= cache_line, "head and tail have a cache line each");
