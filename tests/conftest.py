@@ -98,8 +98,15 @@ class Registry:
         return classmethod(from_workers)
 
 
+SERVICE = "loomy-service"  # the one thread of the process for deadlines nobody waits on; it stays
+
+
 def _live_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if not isinstance(thread, threading.Timer)}
+    return {
+        thread
+        for thread in threading.enumerate()
+        if not isinstance(thread, threading.Timer) and thread.name != SERVICE
+    }
 
 
 @pytest.fixture(autouse=True)

@@ -189,8 +189,9 @@ def test_histograms_record_durations() -> None:
         stats = pool.stats()
     assert isinstance(stats.run_time, Histogram)
     assert isinstance(stats.queue_wait, Histogram)
-    assert 0 < stats.run_time.total <= 300
-    assert 0 < stats.queue_wait.total <= 300
+    # sampled, and then scaled up: near the number of jobs, not equal to it
+    assert 0 < stats.run_time.total <= 600
+    assert 0 < stats.queue_wait.total <= 600
 
 
 def test_wakes_of_ten_thousand_submits_to_eight_idle_workers() -> None:

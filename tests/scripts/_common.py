@@ -13,7 +13,10 @@ from collections.abc import Callable
 
 WAIT = 20.0
 
-faulthandler.dump_traceback_later(40, exit=True)  # a hang ends in the stacks of all threads
+
+def must_end() -> None:
+    """From here on a hang ends in the stacks of all threads. Not for what forks: a child cannot end it."""
+    faulthandler.dump_traceback_later(40, exit=True)
 
 
 def scenario_of(scenarios: dict[str, Callable[[], None]]) -> Callable[[], None]:

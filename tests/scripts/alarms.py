@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from _common import WAIT, report, scenario_of
+from _common import WAIT, must_end, report, scenario_of
 
 import loomy
 from loomy import Context, Pool
@@ -114,6 +114,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    must_end()
     signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
     scenario_of(SCENARIOS)()

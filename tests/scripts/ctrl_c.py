@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from _common import WAIT, CtrlC, report, scenario_of
+from _common import WAIT, CtrlC, must_end, report, scenario_of
 
 import loomy
 from loomy import Context, Pool
@@ -235,4 +235,5 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    must_end()
     scenario_of(SCENARIOS)()

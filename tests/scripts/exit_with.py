@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from _common import WAIT, scenario_of
+from _common import WAIT, must_end, scenario_of
 
 import loomy
 from loomy import AsyncResult, Context, Pool, Worker
@@ -308,4 +308,5 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    must_end()
     scenario_of(SCENARIOS)()
