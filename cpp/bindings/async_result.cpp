@@ -37,12 +37,12 @@ async_result* as_result(PyObject* self) noexcept { return reinterpret_cast<async
 
 // The object's life.
 
-void log_unseen_error(async_result* self) {
+void log_unseen_error(python_job& job) {
     PyObject* const saved = errors::take_raised();
     PyObject* const report = borrowed_class("loomy._reports", "unseen_error");
-    PyObject* const exception = report != nullptr ? self->job.error() : nullptr;
+    PyObject* const exception = report != nullptr ? job.error() : nullptr;
     if (exception != nullptr) {
-        PyObject* const arguments[] = {self->job.home->name, exception};
+        PyObject* const arguments[] = {job.home->name, exception};
         PyObject* const nothing = PyObject_Vectorcall(report, arguments, 2, nullptr);
         Py_XDECREF(nothing);
         Py_DECREF(exception);
@@ -55,7 +55,7 @@ void log_unseen_error(async_result* self) {
 }
 
 void finalize(PyObject* self) {
-    if (as_result(self)->job.has_unseen_error()) log_unseen_error(as_result(self));
+    if (as_result(self)->job.has_unseen_error()) log_unseen_error(as_result(self)->job);
 }
 
 void dealloc(PyObject* self) {
@@ -241,6 +241,7 @@ async_result* make_batch_result(python_pool& home, ref<python_batch> of) {
 }
 
 void free_async_result(python_job& job) {
+    if (job.has_unseen_error()) log_unseen_error(job); // of a result that was dropped while its job ran
     async_result* const self = result_of(job);
     job.~python_job();
     if constexpr (!gil::is_free_threaded) {

@@ -27,6 +27,9 @@ inline std::atomic<std::uint32_t> waiting_threads{0};
 // Our workers that are attached. While there is one it is draining a queue, and will let go of the GIL soon.
 inline std::atomic<std::uint32_t> draining_workers{0};
 
+// Whether this thread may touch Python objects right now.
+[[nodiscard]] inline bool is_attached_here() noexcept { return !is_detached_here() && PyGILState_Check() != 0; }
+
 // Attached -> detached. Every detach is undone on the same thread.
 inline void detach() { detached_state = PyEval_SaveThread(); }
 

@@ -71,8 +71,14 @@ int run_whole_here(python_pool& home, python_batch& whole, slot& on) {
     return open ? 0 : -1;
 }
 
+// The limits ended the batch before it was submitted.
+void end_unsubmitted(python_pool& home, python_batch& whole, cancel_reason why) {
+    home.core->count_submitted(whole.size());
+    (void)home.core->abandon(whole, why == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled);
+}
+
 // 0: queued, or done with; -1 with an error set.
-int submit_batch(python_pool& home, python_batch& whole, deadline until) {
+int submit_batch(python_pool& home, python_batch& whole, const call_limits& limits) {
     for (;;) {
         submitted answer{};
         whole.add_hold(); // the queue's
@@ -94,9 +100,10 @@ int submit_batch(python_pool& home, python_batch& whole, deadline until) {
             raise_not_running(home);
             return -1;
         }
-        switch (meet_full(home, until)) {
+        switch (meet_full(home, limits)) {
             case full_answer::failed: return -1;
             case full_answer::again: continue;
+            case full_answer::over: end_unsubmitted(home, whole, limits.over()); return 0;
             case full_answer::run_here: break;
         }
         try {
@@ -116,7 +123,7 @@ int run_with_caller(python_pool& home, python_batch& whole) {
     pool& core = *home.core;
     if (home.any_affinity) {
         if (frame* const on = frame::of(core)) {
-            if (submit_batch(home, whole, deadline::never()) < 0) return -1;
+            if (submit_batch(home, whole, {}) < 0) return -1;
             frame nested(core, on->where, on->env, false);
             core.take_part(whole, nested);
             return 0;
@@ -127,7 +134,7 @@ int run_with_caller(python_pool& home, python_batch& whole) {
             if (core.size() == 1) { // nobody else to share it with
                 done = run_whole_here(home, whole, *borrowed);
             } else {
-                done = submit_batch(home, whole, deadline::never());
+                done = submit_batch(home, whole, {});
                 if (done == 0) {
                     frame here(core, *borrowed, python_env::of_callers(), false);
                     core.take_part(whole, here);
@@ -137,7 +144,7 @@ int run_with_caller(python_pool& home, python_batch& whole) {
             return done;
         }
     }
-    return submit_batch(home, whole, deadline::never());
+    return submit_batch(home, whole, {});
 }
 
 struct batch_listener : listener {
@@ -193,16 +200,15 @@ PyObject* process_batch_async(python_pool& home, PyObject* items, const call_lim
         delete node;
         (void)answer->job.publish();
     } else if (over != cancel_reason::none) {
-        home.core->count_submitted(whole->size());
-        end(over);
-    } else if (submit_batch(home, *whole, limits.until) < 0) {
+        end_unsubmitted(home, *whole, over);
+    } else if (submit_batch(home, *whole, limits) < 0) {
         if (whole->stop_listening(*node)) {
             delete node;
             (void)answer->job.drop_hold();
         }
         Py_DECREF(reinterpret_cast<PyObject*>(answer));
         return nullptr;
-    } else if (answer->job.limits) {
+    } else if (answer->job.limits && !answer->job.finished()) {
         try {
             if (!answer->job.limits->start(true)) end(limits.token->check());
         } catch (const std::exception& error) {

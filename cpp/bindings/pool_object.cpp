@@ -126,143 +126,6 @@ PyObject* represent(PyObject* self) {
                                 static_cast<unsigned long long>(home->core->queue_length()));
 }
 
-// Lifecycle.
-
-bool parse_size(PyObject* value, std::uint32_t* out) {
-    if (!PyLong_Check(value) || PyBool_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "the size of a pool is a number of workers, an int, not %.100s",
-                     Py_TYPE(value)->tp_name);
-        return false;
-    }
-    int overflow = 0;
-    const long long size = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow != 0 || size < 0 || size > slot_set::capacity) {
-        PyErr_Format(PyExc_ValueError, "the size of a pool must be from 0 to %u, not %R", slot_set::capacity, value);
-        return false;
-    }
-    *out = static_cast<std::uint32_t>(size);
-    return true;
-}
-
-// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks there is
-// nothing to wait for: what would have to end is what waits.
-int wait_for_size(python_pool& home, std::uint32_t size, deadline until) {
-    if (home.is_inside() || home.core->dead()) return 1;
-    return gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_size(size, slice); });
-}
-
-int join(python_pool& home) {
-    if (home.is_inside() || home.core->dead()) return 0;
-    return home.join_threads();
-}
-
-int resize(python_pool& home, PyObject* value, bool wait, deadline until) {
-    std::uint32_t size = 0;
-    if (!parse_size(value, &size)) return -1;
-    try {
-        if (!home.core->resize(size)) {
-            raise_not_running(home);
-            return -1;
-        }
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    const int gone = wait ? wait_for_size(home, size, until) : 1;
-    if (gone == 0) {
-        PyErr_Format(errors::job_timed_out(),
-                     "the timeout passed before pool '%U' had shrunk to %u workers; the others leave after the job they "
-                     "are running",
-                     home.name, size);
-    }
-    return gone > 0 ? 0 : -1;
-}
-
-PyObject* pool_set_size(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    static const argument_names expected{"n", "wait", "timeout"};
-    python_pool* const home = pool_of(self);
-    PyObject* given[3] = {nullptr, nullptr, nullptr};
-    if (home == nullptr || !expected.parse("set_size", args, count, names, 1, 1, given)) return nullptr;
-    deadline until;
-    if (!parse_timeout(given[2], &until, "timeout")) return nullptr;
-    const int wait = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 1;
-    if (wait < 0 || resize(*home, given[0], wait != 0, until) < 0) return nullptr;
-    Py_RETURN_NONE;
-}
-
-PyObject* get_size(PyObject* self, void*) {
-    python_pool* const home = pool_of(self);
-    return home != nullptr ? PyLong_FromUnsignedLong(home->core->size()) : nullptr;
-}
-
-int set_size(PyObject* self, PyObject* value, void*) {
-    python_pool* const home = pool_of(self);
-    if (home == nullptr) return -1;
-    if (value == nullptr) {
-        PyErr_SetString(PyExc_TypeError, "the size of a pool cannot be deleted; set it to 0");
-        return -1;
-    }
-    return resize(*home, value, true, deadline::never());
-}
-
-PyObject* pool_close(PyObject* self, PyObject*) {
-    python_pool* const home = pool_of(self);
-    if (home == nullptr) return nullptr;
-    home->core->discard();
-    if (wait_for_size(*home, 0, deadline::never()) < 0 || join(*home) < 0) return nullptr;
-    Py_RETURN_NONE;
-}
-
-// Ends the wait of a shutdown when its context is cancelled. On the stack of shutdown.
-struct shutdown_watch final : cancel_token::callback {
-    explicit shutdown_watch(pool& of) : core(of) {}
-    void fired(cancel_reason) override {
-        core.announce_change();
-        ended.unpark();
-    }
-    pool& core;
-    parker ended;
-};
-
-PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    static const argument_names expected{"timeout", "ctx"};
-    python_pool* const home = pool_of(self);
-    PyObject* given[2] = {nullptr, nullptr};
-    if (home == nullptr || !expected.parse("shutdown", args, count, names, 0, 1, given)) return nullptr;
-    call_limits limits;
-    if (!limits.parse(given[0], given[1])) return nullptr;
-    home->core->drain();
-    int gone = 1;
-    if (!home->is_inside() && !home->core->dead()) {
-        shutdown_watch watch(*home->core);
-        // The wait below watches the deadline itself.
-        const bool watched = limits.given() && limits.token->add(watch, cancel_token::watch::no);
-        const std::atomic<std::uint32_t>* const stop = limits.given() ? &limits.token->flag() : nullptr;
-        gone = gil::wait_detached(limits.until, [&](deadline slice) { return home->core->wait_for_size(0, slice, stop); });
-        if (gone > 0 && home->core->workers() != 0) gone = 0; // the context ended it
-        if (watched && !limits.token->remove(watch)) {
-            const gil::detached scope;
-            while (watch.ended.park() != wait_status::woken) {
-            }
-        }
-    }
-    if (gone < 0) return nullptr;
-    if (gone > 0) {
-        if (join(*home) < 0) return nullptr;
-        Py_RETURN_NONE;
-    }
-    home->core->discard();
-    home->core->stop_running();
-    const bool cancelled = limits.given() && limits.token->check() == cancel_reason::cancelled;
-    PyObject* const type = cancelled                    ? errors::job_cancelled()
-                           : limits.deadline_is_context ? errors::deadline_exceeded()
-                                                        : errors::job_timed_out();
-    return PyErr_Format(type,
-                        "pool '%U' was %s before its jobs had ended: what was queued has failed, what runs was asked "
-                        "to stop, and its threads end with it",
-                        home->name, cancelled ? "cancelled" : "out of time");
-}
-
 // Hooks and numbers.
 
 PyObject* pool_set_hooks(PyObject* self, PyObject* hooks) {
@@ -370,7 +233,7 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef properties[] = {
-    {"size", get_size, set_size,
+    {"size", pool_get_size, pool_assign_size,
      PyDoc_STR("Jobs that may run at once, an int. Assigning waits until the pool has that size, as set_size() does."),
      nullptr},
     {"queue_length", get_queue_length, nullptr,
@@ -441,22 +304,6 @@ PyObject* raise_no_thread(const python_pool& home) {
     return PyErr_Format(PyExc_RuntimeError,
                         "pool '%U' has no worker thread and the system gives it none; the job was not submitted",
                         home.name);
-}
-
-full_answer meet_full(python_pool& home, deadline until) {
-    switch (home.on_full) {
-        case when_full::raise: raise_full(home); return full_answer::failed;
-        case when_full::caller_runs: return full_answer::run_here;
-        case when_full::block: break;
-    }
-    const int woken = gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_place(slice); });
-    if (woken > 0) return full_answer::again;
-    if (woken == 0) {
-        home.core->count_rejected();
-        PyErr_Format(errors::job_timed_out(),
-                     "the timeout passed before pool '%U' had a place for the job; it was not submitted", home.name);
-    }
-    return full_answer::failed;
 }
 
 int register_pool(PyObject* module) {

@@ -9,8 +9,8 @@
 
 namespace loomy::py {
 
-// loomy._loomy.PoolBase, what loomy.Pool derives from: construction, lifecycle and numbers are in pool_object.cpp,
-// the calls that submit work in pool_process.cpp and pool_batch.cpp.
+// loomy._loomy.PoolBase, what loomy.Pool derives from: construction and numbers are in pool_object.cpp, size and end
+// in pool_lifecycle.cpp, the calls that submit work in pool_process.cpp, pool_batch.cpp and map_iterator.cpp.
 struct pool_object {
     PyObject_HEAD
     PyObject* weak_references;
@@ -40,13 +40,21 @@ PyObject* raise_not_running(const python_pool& home);
 PyObject* raise_full(python_pool& home);
 PyObject* raise_no_thread(const python_pool& home);
 
-// How a full queue was met: a place may be free now (try again), the caller is to run it, or an error is set.
-enum class full_answer : std::uint8_t { again, run_here, failed };
-[[nodiscard]] full_answer meet_full(python_pool& home, deadline until);
+// How a full queue was met: a place may be free now (try again), the caller is to run it, the limits ended the wait,
+// or an error is set.
+enum class full_answer : std::uint8_t { again, run_here, over, failed };
+[[nodiscard]] full_answer meet_full(python_pool& home, const call_limits& limits);
 
-// Ctrl-C while the main thread itself ran a job: set as KeyboardInterrupt again.
-[[nodiscard]] bool is_interrupt_of_this_thread() noexcept;
+// Whether the error that is set is a Ctrl-C that arrived while this (the main) thread itself ran a job, and not a
+// KeyboardInterrupt that the job raised.
+[[nodiscard]] bool is_interrupt_of_this_thread();
 
+// Methods and properties; their documentation is in the tables of pool_object.cpp.
+PyObject* pool_get_size(PyObject* self, void*);
+int pool_assign_size(PyObject* self, PyObject* value, void*);
+PyObject* pool_set_size(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_close(PyObject* self, PyObject*);
+PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_process(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_process_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_try_process_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);

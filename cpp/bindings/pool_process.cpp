@@ -10,8 +10,10 @@
 #include "loomy/base/clock.hpp"
 #include "pool_object.hpp"
 #include "python_env.hpp"
+#include "python_module.hpp"
 #include "running_call.hpp"
 #include "timeout.hpp"
+#include "wait_watch.hpp"
 
 namespace loomy::py {
 namespace {
@@ -78,8 +80,12 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     return result;
 }
 
-// Puts a made job into the queue, as the pool's on_full says. 1: it is in, or has run; 0: full; -1: error set.
-int submit_result(python_pool& home, async_result* made, deadline until, bool full_is_none) {
+phase phase_for(cancel_reason reason) noexcept {
+    return reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
+}
+
+// Puts a made job into the queue, as the pool's on_full says. 1: it is in, or has ended; 0: full; -1: error set.
+int submit_result(python_pool& home, async_result* made, const call_limits& limits, bool full_is_none) {
     for (;;) {
         submitted answer{};
         try {
@@ -95,9 +101,12 @@ int submit_result(python_pool& home, async_result* made, deadline until, bool fu
             case submitted::full: break;
         }
         if (full_is_none) return 0;
-        switch (meet_full(home, until)) {
+        switch (meet_full(home, limits)) {
             case full_answer::failed: return -1;
             case full_answer::again: continue;
+            case full_answer::over:
+                home.core->end_unsubmitted(made->job, phase_for(limits.over()));
+                return 1;
             case full_answer::run_here: break;
         }
         try {
@@ -136,13 +145,9 @@ async_result* make(python_pool& home, PyObject* payload, const call_limits& limi
     return nullptr;
 }
 
-phase phase_for(cancel_reason reason) noexcept {
-    return reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
-}
-
 // Begins to watch the limits of a submitted job. Throws what job_limits::start throws.
 void start_limits(python_pool& home, async_result* made, bool timer) {
-    if (!made->job.limits || made->job.limits->start(timer)) return;
+    if (!made->job.limits || made->job.finished() || made->job.limits->start(timer)) return;
     (void)home.core->abandon(made->job, phase_for(made->job.limits->token->check()));
 }
 
@@ -211,7 +216,7 @@ PyObject* process_queued(python_pool& home, PyObject* payload, const call_limits
             return core.wait(made->job, slice);
         });
         if (*first == submitted::full) {
-            if (submit_result(home, made, limits.until, false) < 0) {
+            if (submit_result(home, made, limits, false) < 0) {
                 discard(made);
                 return nullptr;
             }
@@ -235,8 +240,37 @@ PyObject* process_queued(python_pool& home, PyObject* payload, const call_limits
 
 } // namespace
 
-bool is_interrupt_of_this_thread() noexcept {
-    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0 && gil::is_main_thread();
+full_answer meet_full(python_pool& home, const call_limits& limits) {
+    switch (home.on_full) {
+        case when_full::raise: raise_full(home); return full_answer::failed;
+        case when_full::caller_runs: return full_answer::run_here;
+        case when_full::block: break;
+    }
+    pool& core = *home.core;
+    if (frame* const inside = frame::of(core)) {
+        // A job that waits for a place in its own pool makes one, or nobody might.
+        const gil::detached scope;
+        if (core.make_place(*inside)) return full_answer::again;
+    }
+    wait_watch watch(limits, core, &pool::announce_places);
+    const int woken = gil::wait_detached(limits.until,
+                                         [&](deadline slice) { return core.wait_for_place(slice, watch.flag()); });
+    watch.close();
+    if (woken < 0) return full_answer::failed;
+    return woken == 0 || limits.over() != cancel_reason::none ? full_answer::over : full_answer::again;
+}
+
+bool is_interrupt_of_this_thread() {
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0 || !gil::is_main_thread()) return false;
+    PyObject* const raised = errors::take_raised();
+    PyObject* const judge = borrowed_class("loomy._reports", "is_interrupt");
+    PyObject* const verdict = judge != nullptr ? PyObject_CallOneArg(judge, raised) : nullptr;
+    const bool interrupt = verdict != Py_False; // in doubt it is the user who wants to stop
+    Py_XDECREF(verdict);
+    PyErr_Clear();
+    errors::raise(raised);
+    Py_DECREF(raised);
+    return interrupt;
 }
 
 PyObject* pool_process(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -278,7 +312,7 @@ PyObject* submit_one(python_pool& home, PyObject* payload, const call_limits& li
     async_result* const made = open_and_make(home, payload, limits);
     if (made == nullptr) return nullptr;
     if (over_already(home, made, limits)) return reinterpret_cast<PyObject*>(made);
-    const int in = submit_result(home, made, limits.until, full_is_none);
+    const int in = submit_result(home, made, limits, full_is_none);
     if (in <= 0) {
         discard(made);
         if (in < 0) return nullptr;

@@ -54,10 +54,10 @@ void python_batch::release() const noexcept {
 }
 
 void python_batch::dispose() {
-    if (gil::is_detached_here() || PyGILState_Check() == 0) {
-        deferred::push(*this);
-    } else {
+    if (gil::is_attached_here()) {
         destroy();
+    } else {
+        deferred::push(*this);
     }
 }
 
@@ -131,7 +131,7 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
     }
     const std::int64_t took = timed ? now_ns() - start : 0;
     if (timed) stats.record_run(took);
-    if (result == nullptr && is_interrupt_of_this_thread()) {
+    if (result == nullptr && !on.where.own_thread && is_interrupt_of_this_thread()) {
         // Ctrl-C while the submitter itself takes part: what has not started never will.
         PyObject* const raised = errors::take_raised();
         Py_XSETREF(interrupt_, Py_NewRef(raised));
@@ -214,7 +214,8 @@ PyObject* python_batch::item_error(phase as) const {
                                 "the %s passed before this item of a batch in pool '%U' had ended",
                                 deadline_is_context ? "deadline of the context" : "timeout", home->name);
         case phase::cancelled:
-            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled", home->name);
+            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled%s%s", home->name,
+                                token && !token->detail().empty() ? ": " : "", token ? token->detail().c_str() : "");
         default: {
             if (home->core->closed()) {
                 return errors::make(errors::pool_not_running(), nullptr,

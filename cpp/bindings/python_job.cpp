@@ -1,6 +1,7 @@
 #include "python_job.hpp"
 
 #include <optional>
+#include <string>
 
 #include "async_result.hpp"
 #include "context.hpp"
@@ -218,9 +219,12 @@ PyObject* python_job::abandoned_error(phase as) const {
             return errors::make(errors::pool_not_running(), nullptr,
                                 "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",
                                 home->name);
-        default:
+        default: {
+            const std::string why = limits ? limits->token->detail() : std::string();
             return errors::make(errors::job_cancelled(), nullptr,
-                                "the job in pool '%U' was cancelled, by its caller or by its context", home->name);
+                                "the job in pool '%U' was cancelled, by its caller or by its context%s%s", home->name,
+                                why.empty() ? "" : ": ", why.c_str());
+        }
     }
 }
 
@@ -258,10 +262,10 @@ int python_job::traverse(visitproc visit, void* arg) const {
 }
 
 void python_job::dispose() {
-    if (gil::is_detached_here() || PyGILState_Check() == 0) {
-        deferred::push(*this);
-    } else {
+    if (gil::is_attached_here()) {
         destroy();
+    } else {
+        deferred::push(*this);
     }
 }
 

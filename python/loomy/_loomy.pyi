@@ -224,8 +224,8 @@ class Context:
     def with_value(self, key: object, value: object) -> Context:
         """A child that carries one more value."""
 
-    def cancel(self, reason: object = None) -> None:
-        """Cancel this context and its children. `reason` becomes part of the error."""
+    def cancel(self, reason: object = None) -> bool:
+        """Cancel this context and its children; True if this call did it. `reason` becomes part of the error."""
 
     @property
     def cancelled(self) -> bool:
@@ -244,8 +244,8 @@ class Context:
     def check(self) -> None:
         """Raise `JobCancelled` or `DeadlineExceeded` if the context has ended."""
 
-    def value(self, key: object) -> Any:
-        """The value of the nearest context that has `key`, `None` if there is none."""
+    def value(self, key: object, default: Any = None) -> Any:
+        """The value of the nearest context that has `key`, `default` if there is none."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the context has ended; False if `timeout` seconds passed first."""
@@ -268,3 +268,12 @@ class CancelHandle:
 
     def close(self) -> None:
         """Take the callback back; when this returns it is not running and will not run."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...

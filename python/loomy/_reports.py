@@ -12,3 +12,20 @@ def unseen_error(pool_name: str, error: BaseException) -> None:
         pool_name,
         exc_info=error,
     )
+
+
+def is_interrupt(error: KeyboardInterrupt) -> bool:
+    """Whether a signal raised `error` on this thread, rather than a `raise` in the job's own code."""
+    import dis
+    import signal
+
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return True
+    code = innermost.tb_frame.f_code
+    if getattr(signal.getsignal(signal.SIGINT), "__code__", None) is code:
+        return True  # a handler of the program's own, which raises with a statement as well
+    # A signal is handled between two instructions, or inside a call; never by the instruction that raises.
+    return code.co_code[innermost.tb_lasti] != dis.opmap["RAISE_VARARGS"]

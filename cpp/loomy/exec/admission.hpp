@@ -90,7 +90,11 @@ class places {
         return status;
     }
 
-    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
+    // Jobs beyond those that idle workers are about to take; never more than the limit.
+    [[nodiscard]] std::uint64_t taken() const noexcept {
+        const std::int64_t now = balance_.load(std::memory_order_seq_cst);
+        return now > 0 ? static_cast<std::uint64_t>(now) : 0;
+    }
 
   private:
     const std::int64_t limit_;

@@ -1,13 +1,25 @@
 #include "loomy/exec/batch.hpp"
 
+#include "loomy/exec/interrupter.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
 
 submitted pool::submit(batch& next) {
     list_batch(next);
-    const submitted answer = admit(next, next.size());
+    batch_entries_.fetch_add(1, std::memory_order_relaxed);
+    next.queued_.store(true, std::memory_order_release);
+    submitted answer = submitted::closed;
+    try {
+        answer = admit(next, next.size());
+    } catch (...) {
+        batch_entries_.fetch_sub(1, std::memory_order_relaxed);
+        unlist_batch(next);
+        throw;
+    }
     if (answer != submitted::accepted) {
+        next.queued_.store(false, std::memory_order_relaxed);
+        batch_entries_.fetch_sub(1, std::memory_order_relaxed);
         unlist_batch(next);
         return answer;
     }
@@ -18,7 +30,9 @@ submitted pool::submit(batch& next) {
 
 void pool::take_part(batch& which, frame& where) {
     job* const outer = std::exchange(where.current, &which);
+    where.where.running.store(&which, std::memory_order_release);
     const std::uint64_t done = which.take_part(where);
+    where.where.stop_running(outer);
     where.current = outer;
     if (which.finish(done)) finish_batch(which, &where);
 }
@@ -37,11 +51,13 @@ void pool::finish_batch(batch& ended, frame* where) {
 bool pool::abandon(batch& which, phase as) {
     if (which.job::abandon(as) == job::abandoned::no) return false;
     unlist_batch(which);
+    if (entry_gone(which) && places_) places_->give();
     const batch::range rest = which.claim_rest();
     abandoned_count(as).fetch_add(rest.end - rest.begin, std::memory_order_relaxed);
     which.on_abandoned(as, true);
     which.items_abandoned(rest, as);
     (void)which.finish(rest.end - rest.begin); // it has been ended by us, whoever is last
+    if (options_.interruptible) interrupter::instance().deliver(*this, &which);
     if ((which.word() & (job::waiting | job::calling)) != 0) which.tell_listeners();
     if (which.drop_hold()) which.dispose();
     return true;
@@ -54,6 +70,21 @@ void pool::refuse_rest(batch& open) {
     refused_.fetch_add(rest.end - rest.begin, std::memory_order_relaxed);
     open.items_abandoned(rest, phase::refused);
     if (open.finish(rest.end - rest.begin)) finish_batch(open, nullptr);
+}
+
+// An entry of it goes back into the queue.
+void pool::entry_queued(batch& which) noexcept {
+    jobs_in_.reenter();
+    batch_entries_.fetch_add(1, std::memory_order_relaxed);
+    which.queued_.store(true, std::memory_order_release);
+}
+
+// Its entry has left the queue, or will be a husk there. True for the one call that counts it out.
+bool pool::entry_gone(batch& which) {
+    if (!which.queued_.exchange(false, std::memory_order_acq_rel)) return false;
+    batch_entries_.fetch_sub(1, std::memory_order_relaxed);
+    settle_left(jobs_in_.leave());
+    return true;
 }
 
 void pool::list_batch(batch& open) {

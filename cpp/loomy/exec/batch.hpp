@@ -60,7 +60,7 @@ class batch : public job {
     const std::uint64_t size_;
     alignas(cache_line) std::atomic<std::uint64_t> cursor_{0};
     std::atomic<std::uint64_t> unfinished_;
-    std::atomic<bool> queued_{true}; // an entry of it is in the queue
+    std::atomic<bool> queued_{false}; // an entry of it is in the queue, and counted
     // The pool's list of unfinished batches, guarded by its batches_lock_.
     batch* previous_ = nullptr;
     batch* next_ = nullptr;

@@ -187,6 +187,15 @@ bool pool::help_once(job& target, pool& home, frame& inside, bool may_take_long)
     return false;
 }
 
+bool pool::make_place(frame& inside) {
+    job* const other = take_job(inside);
+    if (other == nullptr) return false;
+    if (places_) places_->give();
+    run_nested(*other, inside);
+    inside.env.leave();
+    return true;
+}
+
 void pool::run_nested(job& claimed, frame& on) {
     if (!queue_.was_empty()) notify(); // more than this thread can do at once
     frame nested(*this, on.where, on.env, false);

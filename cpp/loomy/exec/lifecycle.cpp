@@ -119,8 +119,7 @@ void pool::discard() {
 void pool::refuse_queued() {
     while (job* next = queue_.try_pop()) {
         if ((next->word() & job::shared) != 0) {
-            static_cast<batch*>(next)->queued_.store(false, std::memory_order_relaxed);
-            settle_left(jobs_in_.leave());
+            if (entry_gone(static_cast<batch&>(*next)) && places_) places_->give();
         } else {
             abandon(*next, phase::refused);
         }
@@ -152,7 +151,17 @@ void pool::stop_running() {
         tokens.insert(tokens.end(), at(id).tokens.begin(), at(id).tokens.end());
     }
     for (const ref<cancel_token>& token : tokens) token->cancel();
-    if (options_.interruptible) interrupter::instance().deliver(*this, nullptr);
+    // Whoever waits for a job that may never end goes on.
+    for (std::uint32_t id = 0; id < limit; ++id) {
+        job* const one = at(id).pin_running();
+        if (one == nullptr) continue;
+        if ((one->word() & job::shared) != 0) {
+            abandon(static_cast<batch&>(*one), phase::cancelled);
+        } else {
+            abandon(*one, phase::cancelled);
+        }
+        if (one->drop_hold()) one->dispose();
+    }
 }
 
 void pool::interrupt_running(const job* which) {

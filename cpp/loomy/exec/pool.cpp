@@ -67,8 +67,8 @@ submitted pool::submit(job& next) {
     return submitted::no_thread;
 }
 
-wait_status pool::wait_for_place(deadline until) noexcept {
-    return places_->wait(until, [this] { return closed(); });
+wait_status pool::wait_for_place(deadline until, const std::atomic<std::uint32_t>* stop) noexcept {
+    return places_->wait(until, [&] { return closed() || (stop != nullptr && stop->load(std::memory_order_seq_cst) != 0); });
 }
 
 bool pool::notify() {

@@ -49,7 +49,13 @@ class pool final : public ref_counted<pool> {
     // the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was.
     [[nodiscard]] submitted submit(job& next);
     // What submit does after it found `full`: waits until there may be a place. Blocking.
-    [[nodiscard]] wait_status wait_for_place(deadline until) noexcept;
+    // Returns `woken` as well when `stop` (a cancel token's flag, may be null) is raised and announce_places called.
+    [[nodiscard]] wait_status wait_for_place(deadline until, const std::atomic<std::uint32_t>* stop) noexcept;
+    void announce_places() noexcept {
+        if (places_) places_->announce();
+    }
+    // Inside a job of this pool: runs one queued job on the slot of `inside`, to make place. False: none was queued.
+    bool make_place(frame& inside);
     // An item of a batch that ran while the batch was abandoned as `as`.
     void count_abandoned_item(phase as) noexcept { abandoned_count(as).fetch_add(1, std::memory_order_relaxed); }
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
@@ -186,6 +192,11 @@ class pool final : public ref_counted<pool> {
 
     // stats.cpp
     [[nodiscard]] pool_stats read_stats() const noexcept;
+    [[nodiscard]] std::uint64_t unclaimed_items() const noexcept;
+
+    // batch.cpp
+    void entry_queued(batch& which) noexcept;
+    bool entry_gone(batch& which);
 
     // helping.cpp
     static constexpr std::size_t max_helped_pools = 8; // pools one thread can be inside of and still help all
@@ -217,6 +228,7 @@ class pool final : public ref_counted<pool> {
 
     std::atomic<std::uint64_t> cancelled_{0}, timed_out_{0}, refused_{0}, rejected_{0}, wakes_{0};
     std::atomic<std::int64_t> executing_abandoned_{0};
+    std::atomic<std::uint64_t> batch_entries_{0}; // of what jobs_in_ counts, how many are batches
     std::atomic<std::uint64_t> live_threads_{0};
     std::atomic<std::uint32_t> making_ready_{0}, ready_{0}; // workers
 

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "loomy/base/cacheline.hpp"
+#include "loomy/base/cpu.hpp"
 #include "loomy/exec/interrupts.hpp"
+#include "loomy/exec/job.hpp"
 #include "loomy/exec/stats.hpp"
 #include "loomy/sync/cancel_token.hpp"
 #include "loomy/sync/parker.hpp"
@@ -34,6 +36,25 @@ struct slot {
     slot* set_aside = nullptr;   // link of wake_lowest's private list
     spin_budget spin;
     parker park;
+
+    // The job that runs here, for whoever must end it.
+    std::atomic<job*> running{nullptr};
+    std::atomic<std::uint32_t> pins{0};
+
+    // The runner, before it publishes: afterwards the job may be gone.
+    void stop_running(job* outer) noexcept {
+        running.store(outer, std::memory_order_seq_cst);
+        // Whoever saw the job before that has announced himself before he looked.
+        while (pins.load(std::memory_order_seq_cst) != 0) cpu_pause(); // for a few instructions
+    }
+    // The job that runs here, with a hold; or null. Any thread.
+    [[nodiscard]] job* pin_running() noexcept {
+        pins.fetch_add(1, std::memory_order_seq_cst);
+        job* const found = running.load(std::memory_order_seq_cst);
+        if (found != nullptr) found->add_hold();
+        pins.fetch_sub(1, std::memory_order_seq_cst);
+        return found;
+    }
 
     alignas(cache_line) slot_stats stats;
 

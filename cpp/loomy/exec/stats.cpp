@@ -1,19 +1,25 @@
 #include "loomy/exec/stats.hpp"
 
+#include <algorithm>
+
 #include "loomy/exec/batch.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
 
 std::uint64_t pool::queue_length() const noexcept {
-    std::uint64_t queued = jobs_in_.count();
+    // Of a bounded queue a job that an idle worker is about to take is not queued: it took no place.
+    std::uint64_t queued = places_ ? std::min(places_->taken(), jobs_in_.count()) : jobs_in_.count();
+    const std::uint64_t entries = batch_entries_.load(std::memory_order_relaxed);
+    queued -= std::min(queued, entries);
+    return queued + unclaimed_items();
+}
+
+std::uint64_t pool::unclaimed_items() const noexcept {
+    std::uint64_t items = 0;
     const std::lock_guard guard(batches_lock_);
-    for (const batch* one = first_batch_; one != nullptr; one = one->next_) {
-        queued += one->unclaimed();
-        // Its own entry in the queue is one of the counted ones.
-        if (one->unclaimed() != 0 && one->queued_.load(std::memory_order_relaxed) && queued > 0) --queued;
-    }
-    return queued;
+    for (const batch* one = first_batch_; one != nullptr; one = one->next_) items += one->unclaimed();
+    return items;
 }
 
 std::uint64_t pool::executing() const noexcept {
@@ -71,7 +77,9 @@ pool_stats pool::read_stats() const noexcept {
     out.running = abandoned > 0 && static_cast<std::uint64_t>(abandoned) < executing
                       ? executing - static_cast<std::uint64_t>(abandoned)
                       : (abandoned > 0 ? 0 : executing);
-    out.queued = queue_length();
+    const std::uint64_t entries = batch_entries_.load(std::memory_order_relaxed);
+    const std::uint64_t counted = jobs_in_.count();
+    out.queued = counted - std::min(counted, entries) + unclaimed_items();
     out.failed += out.refused; // they failed with "the pool was closed"
     out.rejected = rejected_.load(std::memory_order_relaxed);
     out.workers = present_.load(std::memory_order_relaxed);

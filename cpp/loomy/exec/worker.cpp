@@ -144,10 +144,10 @@ job* pool::search(frame& where) {
 job* pool::take_job(frame& where) {
     while (job* next = queue_.try_pop()) {
         if ((next->word() & job::shared) != 0) {
-            static_cast<batch*>(next)->queued_.store(false, std::memory_order_relaxed);
-            settle_left(jobs_in_.leave());
-            if (static_cast<batch*>(next)->unclaimed() != 0) return next;
-            if (places_) places_->give();
+            auto& taken = static_cast<batch&>(*next);
+            const bool live = entry_gone(taken);
+            if (live && taken.unclaimed() != 0) return next;
+            if (live && places_) places_->give();
             if (next->drop_hold()) next->dispose();
             continue;
         }
@@ -173,6 +173,7 @@ void pool::run_claimed(job& next, frame& where) {
     at.stats.started.add();
     if (options_.interruptible) at.interruption.begin(next);
 
+    at.running.store(&next, std::memory_order_release);
     const bool timed = at.stats.should_time();
     const std::int64_t start = timed ? now_ns() : 0;
     // Abandoned between claim and begin: the interrupt found nothing to interrupt and leaves it to us not to start.
@@ -188,6 +189,7 @@ void pool::run_claimed(job& next, frame& where) {
     // Let go before the result is published, if that was the last: the one who waits for it then finds free what
     // it needs. Callbacks run here, so with those stay as we are.
     if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty())) where.env.leave();
+    at.stop_running(outer);
     const job::published end = next.publish();
     if (!end.stands) {
         outcome.take_back(); // it was counted when it was abandoned
@@ -205,16 +207,14 @@ void pool::run_shared(batch& next, frame& where) {
     // finishes its batches with all hands.
     if (next.unclaimed() > 1 && !discarding_.load(std::memory_order_seq_cst)) {
         next.add_hold();
-        jobs_in_.reenter();
-        next.queued_.store(true, std::memory_order_relaxed);
+        entry_queued(next);
         if (places_) places_->take();
         try {
             queue_.push(&next);
             notify();
         } catch (const std::bad_alloc&) { // then we do it alone
             (void)next.drop_hold();           // not the last: ours remains
-            settle_left(jobs_in_.leave());
-            if (places_) places_->give();
+            if (entry_gone(next) && places_) places_->give();
         }
     }
     take_part(next, where);

@@ -26,8 +26,9 @@ wait_status wait_on_address(const std::atomic<std::uint32_t>& word, std::uint32_
     timespec absolute{};
     timespec* timeout = nullptr;
     if (!until.is_never()) {
-        absolute.tv_sec = static_cast<time_t>(until.ns() / 1'000'000'000);
-        absolute.tv_nsec = static_cast<long>(until.ns() % 1'000'000'000);
+        const std::int64_t ns = until.ns() > 0 ? until.ns() : 0; // the kernel refuses a time before its clock began
+        absolute.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
+        absolute.tv_nsec = static_cast<long>(ns % 1'000'000'000);
         timeout = &absolute;
     }
     // FUTEX_WAIT_BITSET takes an absolute time of the monotonic clock, which is what steady_clock reads.
