@@ -40,7 +40,8 @@ void attach_for_work() {
     if constexpr (!is_free_threaded) {
         if (waiting_threads.load(std::memory_order_relaxed) == 0) {
             static thread_local spin_budget courtesy{courtesy_ns};
-            (void)courtesy.spin([] { return waiting_threads.load(std::memory_order_relaxed) != 0; });
+            std::int64_t start_ns = 0;
+            (void)courtesy.spin([] { return waiting_threads.load(std::memory_order_relaxed) != 0; }, start_ns);
         }
         draining_workers.fetch_add(1, std::memory_order_relaxed);
         counted_here = true;
@@ -58,7 +59,8 @@ void attach_after_wait() {
     if constexpr (!is_free_threaded) {
         if (draining_workers.load(std::memory_order_relaxed) != 0) {
             static thread_local spin_budget courtesy{drain_courtesy_ns};
-            (void)courtesy.spin([] { return draining_workers.load(std::memory_order_relaxed) == 0; });
+            std::int64_t start_ns = 0;
+            (void)courtesy.spin([] { return draining_workers.load(std::memory_order_relaxed) == 0; }, start_ns);
         }
     }
     attach();

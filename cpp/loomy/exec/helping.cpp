@@ -113,13 +113,15 @@ wait_status pool::wait(job& which, deadline until) {
         inside->env.leave(); // as it was when the wait began
         return status;
     }
-    if (caller_spin_.spin([&] { return which.finished(); })) return wait_status::woken;
+    std::int64_t spin_start_ns = 0;
+    if (caller_spin_.spin([&] { return which.finished(); }, spin_start_ns)) return wait_status::woken;
     parker sleeper;
     listener node;
     node.waiter = &sleeper;
     if (!which.listen(node)) return wait_status::woken;
     const wait_status status = sleeper.park(until);
     which.stop_listening(node);
+    if (status == wait_status::woken) caller_spin_.slept(spin_start_ns);
     return which.finished() ? wait_status::woken : status;
 }
 

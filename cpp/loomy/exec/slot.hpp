@@ -35,6 +35,7 @@ struct slot {
     void* user = nullptr;           // the environment's, set while ready
     slot* set_aside = nullptr;   // link of wake_lowest's private list
     spin_budget spin;
+    std::int64_t spin_start_ns = 0; // of the last search, 0 if there was none since the last sleep
     parker park;
 
     // The job that runs here, for whoever must end it.

@@ -25,6 +25,7 @@ void pool::run_worker(slot& self, worker_env& env) {
         after_release();
         while (self.park.park() != wait_status::woken) {
         }
+        self.spin.slept(std::exchange(self.spin_start_ns, 0));
     }
     env.leave();
     env.retire(self);
@@ -132,11 +133,12 @@ void pool::wake_ready() {
 
 job* pool::search(frame& where) {
     job* found = nullptr;
-    (void)where.where.spin.spin([&] {
+    const auto look = [&] {
         if (queue_.was_empty()) return attention_.load(std::memory_order_relaxed) != 0;
         found = take_job(where);
         return found != nullptr;
-    });
+    };
+    (void)where.where.spin.spin(look, where.where.spin_start_ns);
     return found;
 }
 

@@ -30,37 +30,51 @@ class spin_permits {
     inline static std::atomic<int> spinning_{0};
 };
 
-// How long one waiter spins before it parks: longer after a spin that paid, shorter after one that did not.
-// Not synchronised: each waiter's budget is its own, or racing updates merely blur it.
+// How long a waiter spins before it parks: longer when what it waited for came soon, in the spin or right after it;
+// shorter when it took long, so that spinning for it was in vain. Not synchronised: racing updates merely blur it.
 class spin_budget {
   public:
     static constexpr std::int64_t ceiling_ns = 50'000; // a parked thread takes about this long to wake
-    static constexpr std::int64_t floor_ns = 2'000;    // enough to notice that spinning pays again
+    static constexpr std::int64_t floor_ns = 2'000;
+    // A wait no longer than this, wake-up included, would have been over within the ceiling of a spin.
+    static constexpr std::int64_t soon_ns = 2 * ceiling_ns;
 
     // `fixed_ns` < 0: adaptive.
     explicit spin_budget(std::int64_t fixed_ns = -1) noexcept
         : fixed_(fixed_ns >= 0), budget_ns_(fixed_ns >= 0 ? fixed_ns : 20'000) {}
 
     // Calls `done` until it is true or the budget is spent; true when it became true. Never sleeps or yields.
+    // `start_ns` is for slept().
     template <class Done>
-    [[nodiscard]] bool spin(Done&& done) noexcept(noexcept(done())) {
+    [[nodiscard]] bool spin(Done&& done, std::int64_t& start_ns) noexcept(noexcept(done())) {
+        start_ns = 0;
         const std::int64_t budget = budget_ns_.load(std::memory_order_relaxed);
-        if (budget == 0 || !spin_permits::try_take()) return false;
+        if (budget == 0) return false;
+        // Who hands work to a spinner and then waits for it finds the permit still taken, for a moment.
+        for (int patience = 64; !spin_permits::try_take(); --patience) {
+            if (done()) return true;
+            if (patience == 0) return false;
+            cpu_pause();
+        }
         bool paid = false;
         // A pause is 10-50 ns: look at the clock once in a few tens of them.
-        const std::int64_t start = now_ns();
+        start_ns = now_ns();
         do {
             for (int i = 0; i < 16 && !paid; ++i) {
                 paid = done();
                 if (!paid) cpu_pause();
             }
-        } while (!paid && now_ns() - start < budget);
+        } while (!paid && now_ns() - start_ns < budget);
         spin_permits::give_back();
-        if (!fixed_) {
-            const std::int64_t next = paid ? budget * 2 : budget / 2;
-            budget_ns_.store(std::clamp(next, floor_ns, ceiling_ns), std::memory_order_relaxed);
-        }
         return paid;
+    }
+
+    // The waiter parked after a spin that began at `start_ns`, and was woken just now.
+    void slept(std::int64_t start_ns) noexcept {
+        if (fixed_ || start_ns == 0) return;
+        const bool soon = now_ns() - start_ns < soon_ns;
+        const std::int64_t budget = budget_ns_.load(std::memory_order_relaxed);
+        budget_ns_.store(std::clamp(soon ? budget * 2 : budget / 2, floor_ns, ceiling_ns), std::memory_order_relaxed);
     }
 
   private:
