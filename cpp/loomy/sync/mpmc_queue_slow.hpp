@@ -170,25 +170,18 @@ template <class T, class Step, std::size_t BlockCells>
             tail_.load(queue_step::empty_reads_tail_guarded, std::memory_order_seq_cst);
         std::size_t end = BlockCells;
         if (place::block_of(limit) == first) end = std::min(end, index(limit));
-        std::size_t found = index(held.where());
         std::uintptr_t value = cell_state::vacant;
-        for (; found < end; ++found) {
+        for (std::size_t at = index(held.where()); at < end && value == cell_state::vacant; ++at) {
             // (E4) seq_cst: pairs with (C1).
-            value = first->cells[found].load(queue_step::empty_reads_cell, std::memory_order_seq_cst);
-            if (value != cell_state::vacant) break;
+            value = first->cells[at].load(queue_step::empty_reads_cell, std::memory_order_seq_cst);
         }
-        if (found >= end) {
-            // (E5) seq_cst: pairs with (N1).
-            // Null: when `limit` was read, none of the cells claimed for items and not for consumers was
-            // filled.
-            if (first->next.load(queue_step::empty_reads_next, std::memory_order_seq_cst) == 0) return true;
-            found = BlockCells; // the item that came with the next block
-        } else if (!cell_state::is_item(value)) {
-            continue; // a consumer was here: the head has moved on
-        }
-        // Not empty, provided that the item is still unclaimed.
-        const std::uint64_t now = head_.load(queue_step::empty_confirms_head, std::memory_order_seq_cst);
-        if (place::block_of(now) == first && (found == BlockCells || index(now) <= found)) return false;
+        // An item that no consumer had claimed when the head was read: it was in the queue then, or right
+        // after its push, if that came later. The same goes for the item that comes with the next block.
+        if (cell_state::is_item(value)) return false;
+        if (value != cell_state::vacant) continue; // a consumer was here: the head has moved on
+        // (E5) seq_cst: pairs with (N1). Null: when `limit` was read, no cell that was claimed for an item
+        // and not for a consumer had been filled.
+        return first->next.load(queue_step::empty_reads_next, std::memory_order_seq_cst) == 0;
     }
 }
 

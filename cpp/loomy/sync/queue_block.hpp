@@ -47,7 +47,6 @@ enum class queue_step : std::uint8_t {
     empty_reads_tail_guarded,
     empty_reads_cell,
     empty_reads_next,
-    empty_confirms_head,
     guard_finds_slot,
     guard_takes_slot,
     guard_moves,
