@@ -224,10 +224,10 @@ async_result* result_of(python_job& job) noexcept {
     return reinterpret_cast<async_result*>(reinterpret_cast<unsigned char*>(&job) - offset);
 }
 
-async_result* make_async_result(python_pool& home, PyObject* payload, PyObject* snapshot) {
+async_result* make_async_result(python_pool& home, PyObject* payload, context_snapshot* snapshot) {
     async_result* const self = allocate();
     if (self == nullptr) {
-        Py_XDECREF(snapshot);
+        if (snapshot != nullptr) snapshot->release();
         return nullptr;
     }
     new (&self->job) python_job(ref<python_pool>::share(&home), payload, snapshot);

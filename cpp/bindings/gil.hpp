@@ -30,6 +30,9 @@ inline std::atomic<std::uint32_t> draining_workers{0};
 // Whether this thread may touch Python objects right now.
 [[nodiscard]] inline bool is_attached_here() noexcept { return !is_detached_here() && PyGILState_Check() != 0; }
 
+// The contextvars context this thread is in; borrowed, null if there has been none yet.
+[[nodiscard]] inline PyObject* current_context() noexcept { return PyThreadState_Get()->context; }
+
 // Attached -> detached. Every detach is undone on the same thread.
 inline void detach() { detached_state = PyEval_SaveThread(); }
 

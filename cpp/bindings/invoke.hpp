@@ -17,9 +17,9 @@ namespace loomy::py {
 // pool and worker; anything else becomes the cause of a WorkerPanic. Clears the indicator. New reference.
 [[nodiscard]] PyObject* job_failure(const python_pool& home, const frame& where);
 
-// The contextvars context that a job of this pool is to run in: a copy of the submitter's. Null if the pool does
+// The contextvars context that a call of this pool is to run in: a copy of the current one. Null if the pool does
 // not copy contexts, or with an error set.
-[[nodiscard]] inline PyObject* take_context(const python_pool& home) {
+[[nodiscard]] inline PyObject* copy_context(const python_pool& home) {
     return home.copy_context ? PyContext_CopyCurrent() : nullptr;
 }
 

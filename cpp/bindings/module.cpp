@@ -3,6 +3,7 @@
 #include "async_result.hpp"
 #include "build_info.hpp"
 #include "context.hpp"
+#include "context_snapshot.hpp"
 #include "errors.hpp"
 #include "map_iterator.hpp"
 #include "one_interpreter.hpp"
@@ -17,6 +18,7 @@ PYBIND11_MODULE(_loomy, m, pybind11::mod_gil_not_used()) {
                              register_errors,
                              register_build_info,
                              register_context,
+                             register_context_layout,
                              register_async_result,
                              register_map_iterator,
                              register_pool,

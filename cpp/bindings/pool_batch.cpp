@@ -40,7 +40,7 @@ PyObject* take_items(PyObject* payloads) {
 
 ref<python_batch> make_batch(python_pool& home, PyObject* items, const call_limits& limits) {
     PyObject* const results = PyList_New(PyTuple_GET_SIZE(items));
-    PyObject* const snapshot = results != nullptr ? take_context(home) : nullptr;
+    PyObject* const snapshot = results != nullptr ? copy_context(home) : nullptr;
     if (results == nullptr || (snapshot == nullptr && home.copy_context)) {
         Py_XDECREF(results);
         Py_DECREF(items);

@@ -38,7 +38,7 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     home.core->count_submitted(1);
     stats.started.add();
     stats.inlined.add();
-    PyObject* const context = take_context(home);
+    PyObject* const context = copy_context(home);
     PyObject* const target = Py_XNewRef(home.target);
     PyObject* const table = home.has_job_hooks() ? home.hooks() : nullptr;
     const bool timed = table != nullptr || stats.should_time();
@@ -133,7 +133,7 @@ void discard(async_result* made) {
 }
 
 async_result* make(python_pool& home, PyObject* payload, const call_limits& limits) {
-    PyObject* const snapshot = take_context(home);
+    context_snapshot* const snapshot = home.copy_context ? context_snapshot::take() : nullptr;
     if (snapshot == nullptr && home.copy_context) return nullptr;
     async_result* const made = make_async_result(home, payload, snapshot);
     if (made == nullptr || !limits.given()) return made;

@@ -23,7 +23,11 @@ void python_env::enter(job&) {
     if (!gil::checkpoint()) errors::report_unraisable("a worker thread of loomy", nullptr);
 }
 
-void python_env::leave() { gil::detach_after_work(); }
+void python_env::leave() {
+    if (gil::is_detached_here()) return;
+    context.drop();
+    gil::detach_after_work();
+}
 
 python_env& python_env::of_callers() noexcept {
     static thread_local python_env mine;

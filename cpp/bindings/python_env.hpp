@@ -2,6 +2,7 @@
 
 #include <Python.h>
 
+#include "context_snapshot.hpp"
 #include "loomy/exec/observer.hpp"
 #include "python_pool.hpp"
 
@@ -15,8 +16,10 @@ class python_env : public worker_env {
     void leave() override;
     void retire(slot&) override {}
 
-    // For callers, which have no environment of their own: stateless, so one serves all.
+    // The one of this thread, for callers.
     static python_env& of_callers() noexcept;
+
+    lent_context context; // of the jobs run here
 
   private:
     std::int64_t attached_since_ns_ = 0;

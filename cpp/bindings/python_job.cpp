@@ -9,6 +9,7 @@
 #include "gil.hpp"
 #include "invoke.hpp"
 #include "python_batch.hpp"
+#include "python_env.hpp"
 #include "running_call.hpp"
 
 namespace loomy::py {
@@ -58,8 +59,8 @@ void job_limits::fired(cancel_reason reason) {
     if (job.drop_hold()) job.dispose();
 }
 
-python_job::python_job(ref<python_pool> home_, PyObject* payload, PyObject* context_snapshot) noexcept
-    : home(std::move(home_)), payload_(Py_NewRef(payload)), snapshot_(context_snapshot) {
+python_job::python_job(ref<python_pool> home_, PyObject* payload, context_snapshot* snapshot) noexcept
+    : home(std::move(home_)), payload_(Py_NewRef(payload)), snapshot_(snapshot) {
     reset_word(one_hold);
 }
 
@@ -72,14 +73,15 @@ python_job::python_job(ref<python_pool> home_, ref<python_batch> of) noexcept
 python_job::~python_job() {
     Py_XDECREF(payload_);
     Py_XDECREF(outcome_);
-    Py_XDECREF(snapshot_);
+    if (snapshot_ != nullptr) snapshot_->release();
 }
 
 bool python_job::run(frame& where) {
     gil::ensure_attached();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
     PyObject* const target = Py_XNewRef(home->target);
-    PyObject* const snapshot = std::exchange(snapshot_, nullptr);
+    context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
+    lent_context& lent = static_cast<python_env&>(where.env).context;
     PyObject* result = nullptr;
     bool stands = true;
     {
@@ -87,13 +89,13 @@ bool python_job::run(frame& where) {
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
         if (target == nullptr) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
-        } else if (snapshot == nullptr || PyContext_Enter(snapshot) == 0) {
+        } else if (snapshot == nullptr || lent.enter(*snapshot)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
             result = table != nullptr ? run_with_hooks(where, table, target, payload, stands)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
             if (result == nullptr && stands) put(job_failure(*home, where), true);
-            if (snapshot != nullptr && PyContext_Exit(snapshot) != 0) PyErr_Clear();
+            if (snapshot != nullptr) lent.leave();
         }
         if (result == nullptr && PyErr_Occurred() != nullptr) put(job_failure(*home, where), true);
     }
@@ -106,7 +108,7 @@ bool python_job::run(frame& where) {
         }
     }
     if (limits) limits->stop();
-    Py_XDECREF(snapshot);
+    if (snapshot != nullptr) snapshot->release();
     Py_XDECREF(target);
     PyObject* ended = nullptr;
     {
@@ -160,7 +162,7 @@ void python_job::on_abandoned(phase as, bool was_running) {
         // It will never run: what it held dies now.
         if (limits) limits->stop();
         payload = std::exchange(payload_, nullptr);
-        Py_CLEAR(snapshot_);
+        if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
         if (as == phase::refused && !home->core->closed()) {
             const std::lock_guard guard(home->factory_lock);
             PyObject* const error =
@@ -257,7 +259,6 @@ PyObject* python_job::error() {
 int python_job::traverse(visitproc visit, void* arg) const {
     Py_VISIT(payload_);
     Py_VISIT(outcome_);
-    Py_VISIT(snapshot_);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 
+#include "context_snapshot.hpp"
 #include "deferred.hpp"
 #include "loomy/base/clock.hpp"
 #include "loomy/base/ref.hpp"
@@ -45,8 +46,8 @@ class job_limits final : public cancel_token::callback {
 // One payload of a Python pool; part of an AsyncResult, which owns it.
 class python_job final : public job, public deferred::node {
   public:
-    // Pending, with the queue's hold. Steals `context_snapshot`. The job is the AsyncResult's to destroy.
-    python_job(ref<python_pool> home, PyObject* payload, PyObject* context_snapshot) noexcept;
+    // Pending, with the queue's hold. Steals `snapshot` (may be null). The job is the AsyncResult's to destroy.
+    python_job(ref<python_pool> home, PyObject* payload, context_snapshot* snapshot) noexcept;
     // The answer of a batch, which holds it until it has ended: never queued itself.
     python_job(ref<python_pool> home, ref<python_batch> of) noexcept;
     ~python_job();
@@ -87,7 +88,7 @@ class python_job final : public job, public deferred::node {
 
     PyObject* payload_ = nullptr;  // until the job has ended; swapped under listener_lock(this) when hooks may look
     PyObject* outcome_ = nullptr;  // a result, or the exception if failed_
-    PyObject* snapshot_ = nullptr; // the contextvars context to run in
+    context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
     cancel_token* token_ = nullptr; // lent by the running call; guarded by listener_lock(this)
     bool failed_ = false;
 };
