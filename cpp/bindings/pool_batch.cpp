@@ -1,4 +1,5 @@
 #include <new>
+#include <optional>
 
 #include "arguments.hpp"
 #include "async_result.hpp"
@@ -29,29 +30,28 @@ PyObject* empty_result() {
     return result;
 }
 
-// A copy that nobody else has, so that what happens to the caller's iterable meanwhile does not matter.
-PyObject* take_items(PyObject* payloads) {
+std::optional<batch_items> take_items(PyObject* payloads) {
     if (Py_TYPE(payloads)->tp_iter == nullptr && PySequence_Check(payloads) == 0) {
         PyErr_Format(PyExc_TypeError, "a batch takes an iterable of payloads, not %.100s", Py_TYPE(payloads)->tp_name);
-        return nullptr;
+        return std::nullopt;
     }
-    return PySequence_Tuple(payloads); // a tuple is itself: it cannot change either
+    batch_items items;
+    if (!items.fill(payloads)) return std::nullopt;
+    return items;
 }
 
-ref<python_batch> make_batch(python_pool& home, PyObject* items, const call_limits& limits) {
-    PyObject* const results = PyList_New(PyTuple_GET_SIZE(items));
+ref<python_batch> make_batch(python_pool& home, batch_items items, const call_limits& limits) {
+    PyObject* const results = PyList_New(static_cast<Py_ssize_t>(items.size()));
     PyObject* const snapshot = results != nullptr ? copy_context(home) : nullptr;
     if (results == nullptr || (snapshot == nullptr && home.copy_context)) {
         Py_XDECREF(results);
-        Py_DECREF(items);
         return {};
     }
     PyObject_GC_UnTrack(results); // its holes are not for others to see
-    auto* const made = new (std::nothrow)
-        python_batch(ref<python_pool>::share(&home), items, results, snapshot, limits.token, limits.context);
+    auto* const made = new (std::nothrow) python_batch(ref<python_pool>::share(&home), std::move(items), results,
+                                                       snapshot, limits.token, limits.context);
     if (made == nullptr) {
         Py_DECREF(results);
-        Py_DECREF(items);
         Py_XDECREF(snapshot);
         PyErr_NoMemory();
         return {};
@@ -170,8 +170,8 @@ void answer_batch(listener& node) {
     if (job.publish().disposable) job.dispose();
 }
 
-PyObject* process_batch_async(python_pool& home, PyObject* items, const call_limits& limits) {
-    ref<python_batch> whole = make_batch(home, items, limits);
+PyObject* process_batch_async(python_pool& home, batch_items items, const call_limits& limits) {
+    ref<python_batch> whole = make_batch(home, std::move(items), limits);
     if (!whole) return nullptr;
     async_result* const answer = make_batch_result(home, whole);
     auto* const node = answer != nullptr ? new (std::nothrow) batch_listener{} : nullptr;
@@ -233,15 +233,19 @@ PyObject* wait_and_collect(python_pool& home, python_batch& whole) {
     return nullptr;
 }
 
-PyObject* parse(const char* function, PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
-                python_pool** home, call_limits& limits) {
+std::optional<batch_items> parse(const char* function, PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                 PyObject* names, python_pool** home, call_limits& limits) {
     *home = pool_of(self);
-    if (*home == nullptr) return nullptr;
     PyObject* given[3] = {nullptr, nullptr, nullptr};
-    if (!batch_arguments().parse(function, args, count, names, 1, 1, given)) return nullptr;
-    if (!limits.parse(given[1], given[2])) return nullptr;
+    if (*home == nullptr || !batch_arguments().parse(function, args, count, names, 1, 1, given) ||
+        !limits.parse(given[1], given[2])) {
+        return std::nullopt;
+    }
     deferred::drain();
-    if ((*home)->core->closed()) return raise_not_running(**home);
+    if ((*home)->core->closed()) {
+        raise_not_running(**home);
+        return std::nullopt;
+    }
     return take_items(given[0]);
 }
 
@@ -258,15 +262,12 @@ bool end_batch_result(python_job& answer, phase as) {
 PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     python_pool* home = nullptr;
     call_limits limits;
-    PyObject* const items = parse("process_batch", self, args, count, names, &home, limits);
-    if (items == nullptr) return nullptr;
-    if (PyTuple_GET_SIZE(items) == 0) {
-        Py_DECREF(items);
-        return empty_result();
-    }
+    std::optional<batch_items> items = parse("process_batch", self, args, count, names, &home, limits);
+    if (!items) return nullptr;
+    if (items->size() == 0) return empty_result();
     if (limits.given()) {
         // Somebody must be able to end it while it runs, so the caller only waits.
-        PyObject* const answer = process_batch_async(*home, items, limits);
+        PyObject* const answer = process_batch_async(*home, std::move(*items), limits);
         if (answer == nullptr) return nullptr;
         auto* const result = reinterpret_cast<async_result*>(answer);
         const int woken = wait_for(result, deadline::never());
@@ -282,7 +283,7 @@ PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t c
         Py_DECREF(answer);
         return value;
     }
-    const ref<python_batch> whole = make_batch(*home, items, limits);
+    const ref<python_batch> whole = make_batch(*home, std::move(*items), limits);
     if (!whole || run_with_caller(*home, *whole) < 0) return nullptr;
     if (PyObject* const interrupted = whole->take_interrupt()) {
         errors::raise(interrupted);
@@ -296,8 +297,8 @@ PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t c
 PyObject* pool_process_batch_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     python_pool* home = nullptr;
     call_limits limits;
-    PyObject* const items = parse("process_batch_async", self, args, count, names, &home, limits);
-    return items != nullptr ? process_batch_async(*home, items, limits) : nullptr;
+    std::optional<batch_items> items = parse("process_batch_async", self, args, count, names, &home, limits);
+    return items ? process_batch_async(*home, std::move(*items), limits) : nullptr;
 }
 
 } // namespace loomy::py

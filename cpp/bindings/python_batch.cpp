@@ -26,13 +26,11 @@ PyObject* at(PyObject* list, std::uint64_t index) noexcept {
 
 } // namespace
 
-python_batch::python_batch(ref<python_pool> home_, PyObject* items, PyObject* results, PyObject* snapshot,
+python_batch::python_batch(ref<python_pool> home_, batch_items items, PyObject* results, PyObject* snapshot,
                            ref<cancel_token> token_, PyObject* context)
-    : batch(static_cast<std::uint64_t>(PyTuple_GET_SIZE(items))), home(std::move(home_)), token(std::move(token_)),
-      items_(items), results_(results), snapshot_(snapshot), context_(Py_XNewRef(context)) {}
+    : batch(items.size()), home(std::move(home_)), token(std::move(token_)), items_(std::move(items)), results_(results), snapshot_(snapshot), context_(Py_XNewRef(context)) {}
 
 python_batch::~python_batch() {
-    Py_XDECREF(items_);
     if (results_ != nullptr) {
         // Never shown to anybody: fill the holes, so that the list can be taken apart as one.
         for (std::uint64_t i = 0; i < size(); ++i) {
@@ -114,7 +112,7 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
             on.last_look_ns = now;
         }
     }
-    PyObject* const payload = PyTuple_GET_ITEM(items_, static_cast<Py_ssize_t>(index));
+    PyObject* const payload = items_.take(index);
     stats.started.add();
     if (interruptible) on.where.where.interruption.begin(*this);
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
@@ -171,6 +169,7 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
     }
     Py_XDECREF(result);
     Py_XDECREF(failure);
+    Py_DECREF(payload);
     return stands;
 }
 
@@ -191,7 +190,9 @@ void python_batch::items_abandoned(range which, phase as) {
     PyObject* const error = item_error(as);
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
     for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
-        if (table != nullptr) tell_job_error(table, PyTuple_GET_ITEM(items_, static_cast<Py_ssize_t>(i)), error, 0.0);
+        PyObject* const payload = items_.take(i);
+        if (table != nullptr) tell_job_error(table, payload, error, 0.0);
+        Py_DECREF(payload);
         std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
         if (gil::is_free_threaded) guard.lock();
         if (!collected_) put_failure(i, error);

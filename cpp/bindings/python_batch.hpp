@@ -4,6 +4,7 @@
 
 #include <mutex>
 
+#include "batch_items.hpp"
 #include "deferred.hpp"
 #include "loomy/base/ref.hpp"
 #include "loomy/exec/batch.hpp"
@@ -18,8 +19,8 @@ class running_call;
 // the scheduler's holds together. What it holds is Python's, so the last one lets go attached, or defers.
 class python_batch final : public batch, public deferred::node {
   public:
-    // Steals `items` (a tuple) and `results` (a list of as many nulls, untracked) and `snapshot`.
-    python_batch(ref<python_pool> home, PyObject* items, PyObject* results, PyObject* snapshot,
+    // Steals `results` (a list of as many nulls as there are items, untracked) and `snapshot`.
+    python_batch(ref<python_pool> home, batch_items items, PyObject* results, PyObject* snapshot,
                  ref<cancel_token> token, PyObject* context);
 
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
@@ -51,7 +52,7 @@ class python_batch final : public batch, public deferred::node {
     [[nodiscard]] PyObject* item_error(phase as) const;
 
     mutable std::atomic<std::uint32_t> count_{1};
-    PyObject* items_;    // tuple
+    batch_items items_;  // each is let go of when it has run
     PyObject* results_;  // list; entries are null until the item has a result
     PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
     PyObject* snapshot_;

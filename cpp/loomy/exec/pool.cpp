@@ -23,9 +23,9 @@ pool::~pool() {
 }
 
 void pool::note_depth(std::uint64_t depth) noexcept {
-    std::uint64_t peak = peak_queued_.load(std::memory_order_relaxed);
-    while (depth > peak && !peak_queued_.compare_exchange_weak(peak, depth, std::memory_order_relaxed)) {
-    }
+    // No locked instruction for a number to look at: of two submitters that raise it at once the lower may win, and
+    // the next submission puts it right.
+    if (depth > peak_queued_.load(std::memory_order_relaxed)) peak_queued_.store(depth, std::memory_order_relaxed);
 }
 
 submitted pool::admit(job& next, std::uint64_t jobs) {
