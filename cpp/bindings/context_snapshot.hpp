@@ -32,10 +32,14 @@ class lent_context {
     // Enters a context with the snapshot's values. False with an error set.
     [[nodiscard]] bool enter(context_snapshot& from);
     void leave();
-    // Keeps nothing: the thread has no more jobs to run.
-    void drop();
+    // The thread has no more jobs to run for now: keeps nothing but what is entered.
+    void forget_idle() {
+        if (!entered_) drop();
+    }
 
   private:
+    void drop();
+
     PyObject* head_ = nullptr;   // entered, or kept for the next job
     PyObject* source_ = nullptr; // what head_ is an unchanged copy of
     lent_context* outer_ = nullptr;

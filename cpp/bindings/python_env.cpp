@@ -25,7 +25,7 @@ void python_env::enter(job&) {
 
 void python_env::leave() {
     if (gil::is_detached_here()) return;
-    context.drop();
+    context.forget_idle();
     gil::detach_after_work();
 }
 

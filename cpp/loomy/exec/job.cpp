@@ -73,8 +73,10 @@ job::published job::publish_to_listeners() {
         result.disposable = is_disposable(next);
         if (result.stands) {
             callbacks = wake_waiters_locked(told);
-        } else {
-            listeners_ = told; // whoever abandoned it tells them; its hold keeps the job alive
+        } else if (told != nullptr) {
+            // Whoever abandoned it has yet to come for them, through this lock, and its hold keeps the job alive.
+            // Without any it may be done already, and the job gone.
+            listeners_ = told;
         }
     }
     call_listeners(callbacks);
