@@ -21,7 +21,10 @@ submitted pool::submit(batch& next) {
         next.queued_.store(false, std::memory_order_relaxed);
         batch_entries_.fetch_sub(1, std::memory_order_relaxed);
         unlist_batch(next);
-        return answer;
+        if (next.size() == 0 || next.unclaimed() != 0) return answer;
+        // A close that found it listed has refused its items: then it was submitted before the close.
+        submitted_.fetch_add(next.size(), std::memory_order_relaxed);
+        return submitted::accepted;
     }
     if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
     // Without a thread the batch stays queued for the caller to take part in, or for a later try.
@@ -65,7 +68,12 @@ bool pool::abandon(batch& which, phase as) {
 
 // The pool closes: what has not started fails, what is running ends as usual.
 void pool::refuse_rest(batch& open) {
-    const batch::range rest = open.claim_rest();
+    batch::range rest{};
+    {
+        // Not once it is off the list: a submission that found the pool closed takes it off and keeps its items.
+        const std::lock_guard guard(batches_lock_);
+        if (open.listed_) rest = open.claim_rest();
+    }
     if (rest.empty()) return;
     refused_.fetch_add(rest.end - rest.begin, std::memory_order_relaxed);
     open.items_abandoned(rest, phase::refused);
