@@ -1,0 +1,321 @@
+// No submission may be overlooked, however the submitter and a worker that goes to sleep interleave, and nobody may
+// be woken for nothing. cpp/README.md has the protocol and its races one by one; the tests are named after them.
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <fstream>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "pool_fixture.hpp"
+#include "pool_race.hpp"
+
+using namespace loomy;
+using namespace loomy::testing;
+
+namespace {
+
+pool_options spinning(std::int64_t ns) {
+    pool_options options;
+    options.spin_ns = ns;
+    return options;
+}
+
+// Submits and lets go of it: the pool disposes of the job.
+template <class Function>
+void throw_in(pool& into, Function function) {
+    auto one = make_job(std::move(function));
+    if (into.submit(*one) != submitted::accepted) std::abort();
+}
+
+template <class Done>
+void spin_until(Done&& done) {
+    for (int i = 0; !done(); ++i) {
+        if (i < 100) {
+            cpu_pause();
+        } else {
+            std::this_thread::yield();
+        }
+    }
+}
+
+// Mostly about as long as a worker takes from its last look at the queue to its sleep, sometimes long enough for it
+// to be asleep, sometimes none.
+void random_gap(std::mt19937& random) {
+    const auto dice = random();
+    switch (dice % 16) {
+        case 0: return;
+        case 1: pause_for(static_cast<unsigned>(dice / 16 % 2'000)); return;
+        case 2: std::this_thread::yield(); return;
+        default: pause_for(static_cast<unsigned>(dice / 16 % 100));
+    }
+}
+
+} // namespace
+
+TEST_CASE("no submission is overlooked: 1 to 32 workers, several submitters") {
+    watchdog guard("the notify matrix");
+    for (std::uint32_t workers = 1; workers <= 32; workers += workers < 8 ? 1 : 6) {
+        for (const int submitters : {1, 2, 4}) {
+            for (const std::int64_t spin : {0, -1}) {
+                std::atomic<int> total{0};
+                pool_fixture pool(workers, spinning(spin));
+                std::vector<std::thread> threads;
+                const int bursts = 100 / slowness;
+                for (int s = 0; s < submitters; ++s) {
+                    threads.emplace_back([&, s] {
+                        std::mt19937 random(static_cast<unsigned>(s) + workers);
+                        std::atomic<int> mine{0};
+                        int submitted = 0;
+                        for (int burst = 0; burst < bursts; ++burst) {
+                            for (auto n = random() % 5 + 1; n > 0; --n, ++submitted) {
+                                throw_in(*pool, [&] {
+                                    total.fetch_add(1);
+                                    mine.fetch_add(1);
+                                });
+                            }
+                            // Nothing else is submitted that could make up for a wake-up that was lost.
+                            spin_until([&] { return mine.load() == submitted; });
+                            random_gap(random);
+                            guard.tick();
+                        }
+                    });
+                }
+                for (auto& one : threads) one.join();
+                CHECK(total > 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("no wake-up is lost in a million random gaps") {
+    watchdog guard("the ping-pong of random gaps");
+    struct setting {
+        std::uint32_t workers;
+        std::int64_t spin_ns;
+        bool caller_parks;
+    };
+    const std::int64_t box_ms = take_long() ? 600'000 : 5'000;
+    const int rounds = 250'000 / slowness * (take_long() ? 100 : 1);
+    for (const auto& [workers, spin_ns, caller_parks] :
+         {setting{1, 0, false}, setting{2, 0, true}, setting{3, 0, false}, setting{2, -1, true}}) {
+        std::atomic<int> ran{0};
+        pool_fixture pool(workers, spinning(spin_ns));
+        const deadline box = in_ms(box_ms);
+        std::mt19937 random(workers);
+        int done = 0;
+        for (; done < rounds && !box.passed(); ++done) {
+            auto one = make_job([&] { ran.fetch_add(1, std::memory_order_relaxed); });
+            if (pool->submit(*one) != submitted::accepted) std::abort();
+            if (caller_parks) {
+                (void)pool->wait(*one, deadline::never());
+            } else {
+                spin_until([&] { return one->finished(); });
+            }
+            random_gap(random);
+            guard.tick();
+        }
+        CHECK(ran == done);
+        CHECK(done > 1'000);
+        if (spin_ns == 0) CHECK(pool->stats().parks > 100); // it was sleepers that were woken
+    }
+}
+
+TEST_CASE("a submission while the last worker goes to sleep is seen by one of the two") {
+    // Two submitters at the moment at which one worker after the other gives up its search.
+    watchdog guard("submissions against workers that go to sleep");
+    for (const std::uint32_t workers : {1u, 2u}) {
+        std::atomic<int> ran{0};
+        pool_fixture pool(workers, spinning(0));
+        int expected = 0;
+        race(
+            20'000 / slowness, [&] { expected += 2; },
+            {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }, [&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }},
+            [&] {
+                spin_until([&] { return ran.load() == expected; });
+                guard.tick();
+            });
+    }
+}
+
+TEST_CASE("a job that became queued while a caller had the only slot is seen when the slot is given back") {
+    watchdog guard("submissions against borrowed slots");
+    std::atomic<int> ran{0};
+    pool_fixture pool(1, spinning(0));
+    int expected = 0, borrowed = 0;
+    race(
+        20'000 / slowness, [&] { ++expected; },
+        {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
+         [&] {
+             if (slot* const mine = pool->try_borrow()) {
+                 ++borrowed;
+                 pool->give_back(*mine);
+             }
+         }},
+        [&] {
+            spin_until([&] { return ran.load() == expected; });
+            guard.tick();
+        });
+    CHECK(borrowed > 0);
+}
+
+TEST_CASE("a thread that waits inside a job is told of what only it can run") {
+    // One worker, which waits in a job for a job of another pool, which waits for a job of the first.
+    watchdog guard("submissions against a waiting job");
+    pool_fixture home(1, spinning(0));
+    pool_fixture other(1, spinning(0));
+    std::mt19937 random(3);
+    for (int round = 0; round < 5'000 / slowness; ++round) {
+        std::atomic<bool> waiting{false}, ran{false};
+        auto outer = make_job([&] {
+            auto slow = make_job([&] {
+                waiting = true;
+                spin_until([&] { return ran.load(); });
+            });
+            if (other->submit(*slow) != submitted::accepted) std::abort();
+            (void)other->wait(*slow, deadline::never());
+        });
+        REQUIRE(home->submit(*outer) == submitted::accepted);
+        spin_until([&] { return waiting.load(); });
+        random_gap(random);
+        throw_in(*home, [&] { ran = true; });
+        (void)home->wait(*outer, deadline::never());
+        guard.tick();
+    }
+}
+
+TEST_CASE("submissions to workers that cannot run yet wake hardly anybody") {
+    // As when the submitter keeps the interpreter: the worker that is woken waits in enter() until it is let in.
+    std::atomic<int> ran{0};
+    std::mutex interpreter;
+    script what;
+    what.enter = [&](job&) { interpreter.lock(); };
+    what.leave = [&] { interpreter.unlock(); };
+    pool_options options;
+    options.eager_threads = true;
+    pool_fixture pool(8, options, what);
+    REQUIRE(eventually([&] { return pool->stats().parks >= 8; })); // all have started and go to sleep
+    constexpr int jobs = 10'000;
+    const std::uint64_t before = pool->stats().wakes;
+    {
+        const std::lock_guard busy(interpreter);
+        for (int i = 0; i < jobs; ++i) throw_in(*pool, [&] { ran.fetch_add(1); });
+        CHECK(ran == 0);
+        CHECK(pool->stats().wakes - before < 100);
+    }
+    CHECK(eventually([&] { return ran.load() == jobs; }));
+    CHECK(pool->stats().wakes - before < 100);
+}
+
+TEST_CASE("jobs that block wake every worker there is, one after the other") {
+    for (const std::uint32_t workers : {2u, 8u, 32u}) {
+        for (const std::int64_t spin : {0, -1}) {
+            std::deque<gate> gates(20);
+            std::atomic<std::uint32_t> through{0};
+            pool_fixture pool(workers, spinning(spin));
+            for (gate& all_here : gates) {
+                through = 0;
+                for (std::uint32_t i = 0; i < workers; ++i) {
+                    throw_in(*pool, [&] {
+                        all_here.pass();
+                        through.fetch_add(1);
+                    });
+                }
+                CHECK(all_here.await(static_cast<int>(workers)));
+                all_here.open();
+                CHECK(eventually([&] { return through.load() == workers; }));
+            }
+            CHECK(pool->stats().peak_queued >= 1);
+        }
+    }
+}
+
+TEST_CASE("the first worker that is woken wakes the next, without another submission") {
+    // Jobs that became queued while there was nobody to wake, and then one resize.
+    gate all_here;
+    std::atomic<int> through{0};
+    pool_fixture pool(0);
+    for (int i = 0; i < 16; ++i) {
+        throw_in(*pool, [&] {
+            all_here.pass();
+            through.fetch_add(1);
+        });
+    }
+    REQUIRE(pool->resize(16));
+    CHECK(all_here.await(16));
+    all_here.open();
+    CHECK(eventually([&] { return through.load() == 16; }));
+}
+
+TEST_CASE("one job wakes one worker, the one that was woken last") {
+    gate all_here;
+    pool_fixture pool(8, spinning(0));
+    for (int i = 0; i < 8; ++i) throw_in(*pool, [&] { all_here.pass(); });
+    REQUIRE(all_here.await(8));
+    all_here.open();
+    REQUIRE(pool.settles());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 * slowness)); // they have gone to sleep
+    const std::uint64_t before = pool->stats().wakes;
+    constexpr int jobs = 100;
+    std::thread::id runner;
+    int strangers = 0;
+    for (int i = 0; i < jobs; ++i) {
+        auto one = make_job([] { return std::this_thread::get_id(); });
+        REQUIRE(pool->submit(*one) == submitted::accepted);
+        (void)pool->wait(*one, deadline::never());
+        if (i == 0) runner = one->result();
+        strangers += one->result() != runner;
+        std::this_thread::sleep_for(std::chrono::microseconds(200)); // it sleeps again
+    }
+    CHECK(pool->stats().wakes - before <= jobs + 5); // one each, at most
+    CHECK(strangers <= 5);
+}
+
+#if defined(__linux__)
+TEST_CASE("an idle pool does no context switch") {
+    std::mutex lock;
+    std::vector<long> ids;
+    script what;
+    what.ready = [&](slot&) {
+        const std::lock_guard guard(lock);
+        ids.push_back(syscall(SYS_gettid));
+        return true;
+    };
+    gate all_here;
+    pool_fixture pool(8, {}, what);
+    for (int i = 0; i < 8; ++i) throw_in(*pool, [&] { all_here.pass(); });
+    REQUIRE(all_here.await(8));
+    all_here.open();
+    REQUIRE(pool.settles());
+    REQUIRE(ids.size() == 8);
+    const auto switches = [&] {
+        long total = 0;
+        for (const long id : ids) {
+            std::ifstream status("/proc/self/task/" + std::to_string(id) + "/status");
+            for (std::string word; status >> word;) {
+                long count = 0;
+                if ((word == "voluntary_ctxt_switches:" || word == "nonvoluntary_ctxt_switches:") && status >> count) {
+                    total += count;
+                }
+            }
+        }
+        return total;
+    };
+    std::this_thread::sleep_for(std::chrono::milliseconds(100 * slowness)); // until the last one sleeps
+    const long before = switches();
+    CHECK(before > 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    CHECK(switches() == before);
+}
+#endif
