@@ -215,7 +215,7 @@ void pool::let_go_of_idle_workers() {
 }
 
 void pool::send_away(slot& taken) {
-    if (taken.has_thread) {
+    if (taken.has_thread.load(std::memory_order_relaxed)) {
         taken.leave_on_wake = true;
         taken.park.unpark();
         return;

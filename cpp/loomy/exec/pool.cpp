@@ -86,19 +86,33 @@ bool pool::wake_worker() {
         }
         std::uint32_t nobody = 0;
         if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
-        if (wake_lowest()) return true;
+        bool refused = false;
+        if (wake_lowest(refused)) return true;
         // Nobody was woken. A slot given back while we held the licence found us "searching" and relied on us, so
         // look again.
         searching_.store(0, std::memory_order_seq_cst);
         if (queue_.was_empty()) return true;
-        if (live_threads_.load(std::memory_order_seq_cst) == 0 && free_.any()) return false;
-        if (free_.any()) continue;
+        if (!refused) continue;
+        // The system has no more threads. Those that there are look at the queue before they sleep.
+        if (!any_free_with_thread()) return live_threads_.load(std::memory_order_seq_cst) != 0;
     }
+}
+
+bool pool::any_free_with_thread() const noexcept {
+    std::uint32_t limit = 0;
+    {
+        const std::lock_guard guard(lifecycle_lock_);
+        limit = id_limit_;
+    }
+    for (std::uint32_t id = 0; id < limit; ++id) {
+        if (at(id).has_thread.load(std::memory_order_seq_cst) && free_.contains(id)) return true;
+    }
+    return false;
 }
 
 // Takes the lowest free slot whose thread runs, or can be started. Slots for which the system has no thread stay
 // free, for callers and for another try.
-bool pool::wake_lowest() {
+bool pool::wake_lowest(bool& refused) {
     slot* threadless = nullptr;
     bool woken = false;
     while (const auto id = free_.take_lowest()) {
@@ -107,6 +121,7 @@ bool pool::wake_lowest() {
         woken = unpark_or_start(taken);
         if (woken) break;
         taken.search_on_wake = false;
+        refused = true;
         taken.set_aside = std::exchange(threadless, &taken);
     }
     while (threadless != nullptr) {
@@ -117,18 +132,18 @@ bool pool::wake_lowest() {
 }
 
 bool pool::unpark_or_start(slot& taken) {
-    if (taken.has_thread) {
+    if (taken.has_thread.load(std::memory_order_relaxed)) {
         if (taken.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
         return true;
     }
-    taken.has_thread = true;
+    taken.has_thread.store(true, std::memory_order_seq_cst);
     live_threads_.fetch_add(1, std::memory_order_seq_cst);
     retain(); // the thread's reference
     if (watcher_.start_thread(taken)) {
         wakes_.fetch_add(1, std::memory_order_relaxed);
         return true;
     }
-    taken.has_thread = false;
+    taken.has_thread.store(false, std::memory_order_seq_cst);
     live_threads_.fetch_sub(1, std::memory_order_seq_cst);
     release();
     return false;

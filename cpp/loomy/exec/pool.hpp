@@ -160,7 +160,8 @@ class pool final : public ref_counted<pool> {
     // There may be work: somebody should look, unless somebody is looking already. False: nobody could be made to.
     bool notify();
     bool wake_worker();
-    bool wake_lowest();
+    bool wake_lowest(bool& refused);
+    [[nodiscard]] bool any_free_with_thread() const noexcept;
     bool unpark_or_start(slot& taken);
     [[nodiscard]] submitted admit(job& next, std::uint64_t jobs);
     void note_depth(std::uint64_t depth) noexcept;

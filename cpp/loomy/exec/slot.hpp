@@ -29,7 +29,7 @@ struct slot {
     // What the thread is to do when it is unparked; written by the one who took the slot to wake it.
     bool search_on_wake = false; // it carries the pool's one searching licence
     bool leave_on_wake = false;
-    bool has_thread = false;     // started, and not yet past its last job
+    std::atomic<bool> has_thread{false}; // started, and not yet past its last job; written by the slot's owner
     bool in_use = false;         // has joined and not left, or is a guest's; guarded by the pool's lifecycle lock
     std::atomic<bool> ready{false}; // its environment has made what jobs need
     void* user = nullptr;           // the environment's, set while ready

@@ -31,7 +31,7 @@ void pool::run_worker(slot& self, worker_env& env) {
     env.retire(self);
     if (self.ready.exchange(false, std::memory_order_seq_cst)) ready_.fetch_sub(1, std::memory_order_seq_cst);
     self.leave_on_wake = false;
-    self.has_thread = false;
+    self.has_thread.store(false, std::memory_order_seq_cst);
     live_threads_.fetch_sub(1, std::memory_order_seq_cst);
     gone(self);
 }
