@@ -105,13 +105,13 @@ int register_context_layout(PyObject*) {
     PyObject* const plain = PyContext_New();
     PyObject* const variable = plain != nullptr ? PyContextVar_New("loomy_layout", nullptr) : nullptr;
     if (variable == nullptr) return -1;
-    // A context that was never entered has nothing but null and the map in it.
+    // Known for the versions this was read for, and checked all the same: head, previous context, map. Not searched
+    // for: between the members there is padding, which may hold anything.
     std::ptrdiff_t found = -1;
-    for (std::ptrdiff_t at = sizeof(PyObject); at + static_cast<std::ptrdiff_t>(sizeof(void*)) <= Py_TYPE(plain)->tp_basicsize;
-         at += sizeof(void*)) {
-        PyObject* word = nullptr;
-        std::memcpy(&word, reinterpret_cast<const char*>(plain) + at, sizeof word);
-        if (word != nullptr && reinterpret_cast<std::uintptr_t>(word) % alignof(PyObject) == 0 && is_map(word)) found = at;
+    if constexpr (PY_VERSION_HEX < 0x030F0000) found = sizeof(PyObject) + sizeof(void*);
+    if (found >= 0) {
+        map_offset = found;
+        if (map_of(plain) == nullptr || !is_map(map_of(plain))) map_offset = found = -1;
     }
     // It is the map only if a copy shares it and a change replaces it.
     if (found >= 0) {

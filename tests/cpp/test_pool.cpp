@@ -1,65 +1,83 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cstdint>
+#include <ctime>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "loomy/exec/function_job.hpp"
+#include "loomy/exec/interrupts.hpp"
 #include "loomy/exec/native_threads.hpp"
 #include "loomy/exec/pool.hpp"
+#include "pool_fixture.hpp"
+#include "pool_race.hpp"
+
+using namespace loomy;
+using namespace loomy::testing;
 
 namespace {
 
-using namespace loomy;
-
-struct test_pool {
-    explicit test_pool(std::uint32_t size, pool_options options = {})
-        : core(ref<pool>::adopt(new pool(options, threads))) {
-        REQUIRE(core->resize(size));
-    }
-    ~test_pool() {
-        core->drain();
-        REQUIRE(core->wait_for_size(0, deadline::never()) == wait_status::woken);
-        const pool_stats at_rest = core->stats();
-        CHECK(at_rest.queued == 0);
-        CHECK(at_rest.running == 0);
-        CHECK(at_rest.submitted == at_rest.completed + at_rest.failed + at_rest.cancelled + at_rest.timed_out);
-    }
-    native_threads threads;
-    ref<pool> core;
-};
-
 template <class Handle>
-void submit(test_pool& where, Handle& one) {
-    REQUIRE(where.core->submit(*one) == submitted::accepted);
+void submit(pool_fixture& where, Handle& one) {
+    REQUIRE(where->submit(*one) == submitted::accepted);
+}
+
+// Submits and lets go of it.
+template <class Function>
+submitted throw_in(pool_fixture& where, Function function) {
+    auto one = make_job(std::move(function));
+    const submitted answer = where->submit(*one);
+    // Refused by the pool, or taken back with the queue's hold left to the queue.
+    if (answer == submitted::closed || answer == submitted::full) (void)one->drop_hold();
+    return answer;
+}
+
+pool_options bounded(std::int64_t max_pending) {
+    pool_options options;
+    options.max_pending = max_pending;
+    return options;
+}
+
+// How many jobs that wait at `at` the pool takes before it is full.
+int fill(pool_fixture& where, gate& at) {
+    int taken = 0;
+    while (throw_in(where, [&] { at.pass(); }) == submitted::accepted) ++taken;
+    return taken;
 }
 
 } // namespace
 
 TEST_CASE("a job runs and its result can be waited for") {
-    test_pool pool(2);
+    pool_fixture pool(2);
     auto job = make_job([] { return 42; });
     submit(pool, job);
-    CHECK(pool.core->wait(*job, deadline::never()) == wait_status::woken);
+    CHECK(pool->wait(*job, deadline::never()) == wait_status::woken);
     CHECK(job->result() == 42);
 }
 
 TEST_CASE("an exception is the job's error and the worker goes on") {
-    test_pool pool(1);
+    pool_fixture pool(1);
     auto bad = make_job([]() -> int { throw std::runtime_error("no"); });
     auto good = make_job([] { return 1; });
     submit(pool, bad);
     submit(pool, good);
-    (void)pool.core->wait(*good, deadline::never());
+    (void)pool->wait(*good, deadline::never());
     CHECK(bad->error() != nullptr);
     CHECK(good->result() == 1);
-    CHECK(pool.core->stats().failed == 1);
+    CHECK(pool->stats().failed == 1);
 }
 
 TEST_CASE("every job runs exactly once, whoever submits") {
     for (const int producers : {1, 2, 4}) {
         for (const std::uint32_t workers : {1u, 2u, 4u, 8u}) {
-            test_pool pool(workers);
+            pool_fixture pool(workers);
             constexpr int each = 2'000;
             std::vector<std::atomic<int>> counts(static_cast<std::size_t>(producers * each));
             std::vector<std::thread> threads;
@@ -67,51 +85,681 @@ TEST_CASE("every job runs exactly once, whoever submits") {
                 threads.emplace_back([&, p] {
                     for (int i = 0; i < each; ++i) {
                         auto one = make_job([&, p, i] { counts[static_cast<std::size_t>(p * each + i)].fetch_add(1); });
-                        while (pool.core->submit(*one) != submitted::accepted) {
+                        while (pool->submit(*one) != submitted::accepted) {
                         }
-                        if (i % 3 == 0) (void)pool.core->wait(*one, deadline::never());
+                        if (i % 3 == 0) (void)pool->wait(*one, deadline::never());
                     }
                 });
             }
             for (auto& one : threads) one.join();
-            pool.core->drain();
-            (void)pool.core->wait_for_size(0, deadline::never());
+            pool->drain();
+            (void)pool->wait_for_size(0, deadline::never());
             for (auto& count : counts) REQUIRE(count.load() == 1);
         }
     }
 }
 
 TEST_CASE("a job abandoned in the queue never runs") {
-    test_pool pool(0);
+    pool_fixture pool(0);
     std::atomic<int> ran{0};
     auto job = make_job([&] { ++ran; });
     submit(pool, job);
-    CHECK(pool.core->abandon(*job, phase::cancelled));
-    CHECK_FALSE(pool.core->abandon(*job, phase::timed_out));
+    CHECK(pool->abandon(*job, phase::cancelled));
+    CHECK_FALSE(pool->abandon(*job, phase::timed_out));
     CHECK(job->state() == phase::cancelled);
-    REQUIRE(pool.core->resize(1));
+    REQUIRE(pool->resize(1));
     auto after = make_job([] {});
     submit(pool, after);
-    (void)pool.core->wait(*after, deadline::never());
+    (void)pool->wait(*after, deadline::never());
     CHECK(ran == 0);
-    CHECK(pool.core->stats().cancelled == 1);
+    CHECK(pool->stats().cancelled == 1);
 }
 
 TEST_CASE("a job that waits for jobs of its own pool helps, one worker and a hundred deep") {
-    test_pool pool(1);
+    pool_fixture pool(1);
     struct nest {
-        test_pool& where;
+        pool_fixture& where;
         int operator()(int depth) const {
             if (depth == 0) return 0;
             auto inner = make_job([this, depth] { return (*this)(depth - 1) + 1; });
-            if (where.core->submit(*inner) != submitted::accepted) return -1000;
-            (void)where.core->wait(*inner, deadline::never());
+            if (where->submit(*inner) != submitted::accepted) return -1000;
+            (void)where->wait(*inner, deadline::never());
             return inner->result();
         }
     };
     const nest recursive{pool};
     auto job = make_job([&] { return recursive(100); });
     submit(pool, job);
-    (void)pool.core->wait(*job, deadline::never());
+    (void)pool->wait(*job, deadline::never());
     CHECK(job->result() == 100);
+}
+
+// Bounded queues.
+
+TEST_CASE("a bounded pool takes exactly a job for each worker and max_pending more") {
+    for (const std::uint32_t workers : {0u, 1u, 2u, 5u}) {
+        for (const std::int64_t limit : {0, 1, 3}) {
+            std::deque<gate> gates(3);
+            pool_fixture pool(workers, bounded(limit));
+            for (gate& closed : gates) {
+                CHECK(fill(pool, closed) == static_cast<int>(workers) + limit);
+                CHECK(pool->queue_length() == static_cast<std::uint64_t>(limit));
+                closed.open();
+                if (workers == 0) break;
+                // All places are free again as soon as the last job has its answer.
+                CHECK(eventually([&] { return pool->stats().completed == pool->stats().submitted; }));
+                CHECK(pool->queue_length() == 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("an abandoned job gives its place to another at once") {
+    gate closed;
+    pool_fixture pool(1, bounded(2));
+    REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+    auto one = make_job([] {});
+    auto two = make_job([] {});
+    submit(pool, one);
+    submit(pool, two);
+    CHECK(throw_in(pool, [] {}) == submitted::full);
+    CHECK(pool->abandon(*one, phase::cancelled));
+    CHECK(pool->abandon_queued(*two, phase::timed_out));
+    CHECK(pool->queue_length() == 0);
+    CHECK(throw_in(pool, [] {}) == submitted::accepted);
+    CHECK(throw_in(pool, [] {}) == submitted::accepted);
+    CHECK(throw_in(pool, [] {}) == submitted::full);
+    closed.open();
+}
+
+TEST_CASE("the bound holds whatever happens at once, and no place is lost") {
+    watchdog guard("a bounded queue under load");
+    for (const std::int64_t limit : {0, 1, 4}) {
+        gate closed;
+        std::atomic<int> ran{0};
+        std::atomic<std::uint64_t> longest{0};
+        pool_fixture pool(2, bounded(limit));
+        std::vector<std::thread> threads;
+        std::atomic<int> accepted{0}, abandoned{0};
+        for (int t = 0; t < 3; ++t) {
+            threads.emplace_back([&, t] {
+                for (int i = 0; i < 5'000 / slowness; ++i) {
+                    auto one = make_job([&] { ran.fetch_add(1); });
+                    submitted answer = pool->submit(*one);
+                    while (answer == submitted::full && t == 0) { // one of them is patient
+                        (void)pool->wait_for_place(in_ms(10'000), nullptr);
+                        answer = pool->submit(*one);
+                    }
+                    if (answer != submitted::accepted) {
+                        (void)one->drop_hold();
+                        continue;
+                    }
+                    accepted.fetch_add(1);
+                    if (i % 3 == 0 && pool->abandon_queued(*one, phase::cancelled)) abandoned.fetch_add(1);
+                    for (std::uint64_t now = pool->queue_length(), most = longest.load(); now > most;) {
+                        if (longest.compare_exchange_weak(most, now)) break;
+                    }
+                    if (i % 7 == 0) {
+                        if (slot* const mine = pool->try_borrow()) pool->give_back(*mine);
+                    }
+                    guard.tick();
+                }
+            });
+        }
+        for (auto& one : threads) one.join();
+        CHECK(longest <= static_cast<std::uint64_t>(limit));
+        REQUIRE(eventually([&] { return ran == accepted - abandoned; }));
+        REQUIRE(eventually([&] { return pool->stats().running == 0; }));
+        CHECK(fill(pool, closed) == 2 + limit);
+        closed.open();
+    }
+}
+
+TEST_CASE("a submitter that waits for a place goes on when a job starts, is abandoned, or the pool closes") {
+    for (const std::string how : {"a job ends", "a job is abandoned", "the pool closes", "its own token", "a worker joins"}) {
+        CAPTURE(how);
+        gate closed;
+        std::atomic<std::uint32_t> stop{0};
+        pool_fixture pool(1, bounded(1));
+        REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+        auto queued = make_job([] {});
+        submit(pool, queued);
+        CHECK(pool->wait_for_place(in_ms(5), &stop) == wait_status::timed_out);
+        std::atomic<bool> waiting{false};
+        wait_status status = wait_status::timed_out;
+        std::thread submitter([&] {
+            waiting = true;
+            status = pool->wait_for_place(in_ms(20'000), &stop);
+        });
+        REQUIRE(eventually([&] { return waiting.load(); }));
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        if (how == "a job ends") closed.open();
+        if (how == "a job is abandoned") CHECK(pool->abandon(*queued, phase::cancelled));
+        if (how == "the pool closes") CHECK(pool->close_admission());
+        if (how == "a worker joins") CHECK(pool->resize(2));
+        if (how == "its own token") {
+            stop = 1;
+            pool->announce_places();
+        }
+        submitter.join();
+        CHECK(status == wait_status::woken);
+        closed.open();
+    }
+}
+
+TEST_CASE("a place that comes free while a submitter is about to wait is not missed") {
+    watchdog guard("waiting for places");
+    pool_fixture pool(1, bounded(0));
+    std::atomic<int> ran{0};
+    for (int i = 0; i < 20'000 / slowness; ++i) {
+        auto one = make_job([&] { ran.fetch_add(1); });
+        submitted answer{};
+        while ((answer = pool->submit(*one)) == submitted::full) {
+            REQUIRE(pool->wait_for_place(deadline::never(), nullptr) == wait_status::woken);
+        }
+        REQUIRE(answer == submitted::accepted);
+        guard.tick();
+    }
+}
+
+// Size and end.
+
+TEST_CASE("a pool of size 0 queues, and runs what it queued once it has workers") {
+    std::atomic<int> ran{0};
+    pool_fixture pool(0);
+    for (int i = 0; i < 10; ++i) REQUIRE(throw_in(pool, [&] { ran.fetch_add(1); }) == submitted::accepted);
+    CHECK(pool->queue_length() == 10);
+    CHECK(pool->workers() == 0);
+    REQUIRE(pool->resize(3));
+    CHECK(eventually([&] { return ran == 10; }));
+    REQUIRE(pool->resize(0));
+    CHECK(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
+    REQUIRE(throw_in(pool, [&] { ran.fetch_add(1); }) == submitted::accepted);
+    CHECK(pool->queue_length() == 1);
+    CHECK(ran == 10);
+    REQUIRE(pool->resize(1));
+    CHECK(eventually([&] { return ran == 11; }));
+}
+
+TEST_CASE("what a pool without workers has queued is refused when it drains") {
+    pool_fixture pool(0);
+    auto one = make_job([] {});
+    submit(pool, one);
+    pool->drain();
+    CHECK(one->state() == phase::refused);
+    CHECK(pool->stats().refused == 1);
+}
+
+TEST_CASE("shrinking beside one busy and one idle worker lets the idle one go at once") {
+    gate closed;
+    pool_fixture pool(2);
+    REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+    REQUIRE(closed.await(1));
+    REQUIRE(pool->resize(1));
+    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->workers() == 1);
+    CHECK(pool->executing() == 1);
+    closed.open();
+}
+
+TEST_CASE("a busy worker that is to go goes after its job, and no job is left behind") {
+    gate closed;
+    std::atomic<int> ran{0};
+    pool_fixture pool(3);
+    for (int i = 0; i < 3; ++i) REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+    REQUIRE(closed.await(3));
+    for (int i = 0; i < 100; ++i) REQUIRE(throw_in(pool, [&] { ran.fetch_add(1); }) == submitted::accepted);
+    REQUIRE(pool->resize(1));
+    CHECK(pool->wait_for_size(1, in_ms(5)) == wait_status::timed_out);
+    closed.open();
+    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    CHECK(eventually([&] { return ran == 100; }));
+}
+
+TEST_CASE("growing takes back a shrinking that has not happened yet") {
+    gate closed;
+    pool_fixture pool(2);
+    for (int i = 0; i < 2; ++i) REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+    REQUIRE(closed.await(2));
+    REQUIRE(pool->resize(1));
+    REQUIRE(pool->resize(2));
+    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken); // nobody is going to leave
+    closed.open();
+    REQUIRE(pool.settles());
+    CHECK(pool->workers() == 2);
+    CHECK(pool.threads.left == 0);
+}
+
+TEST_CASE("growing and shrinking under load loses nothing") {
+    watchdog guard("resizing under load");
+    std::atomic<int> ran{0};
+    std::atomic<bool> stop{false};
+    int submitted_jobs = 0;
+    pool_fixture pool(1);
+    std::thread resizer([&] {
+        std::mt19937 random(1);
+        while (!stop) {
+            for (const std::uint32_t size : {32u, 1u, static_cast<std::uint32_t>(random() % 8), 0u, 3u}) {
+                if (!pool->resize(size)) std::abort();
+                pause_for(static_cast<unsigned>(random() % 2'000));
+            }
+            if (!pool->resize(1)) std::abort();
+            if (pool->wait_for_size(1, deadline::never()) != wait_status::woken) std::abort();
+            guard.tick();
+        }
+    });
+    const deadline box = in_ms(take_long() ? 600'000 : 2'000);
+    while (!box.passed()) {
+        for (int i = 0; i < 20; ++i, ++submitted_jobs) {
+            REQUIRE(throw_in(pool, [&] {
+                        pause_for(50);
+                        ran.fetch_add(1);
+                    }) == submitted::accepted);
+        }
+        REQUIRE(eventually([&] { return ran == submitted_jobs; }));
+    }
+    stop = true;
+    resizer.join();
+    CHECK(pool->workers() == 1);
+    CHECK(pool->size() == 1);
+}
+
+TEST_CASE("a thousand times from one worker to many and back") {
+    watchdog guard("resizing");
+    pool_fixture pool(1);
+    for (int i = 0; i < 1'000 / slowness; ++i) {
+        auto one = make_job([] {});
+        submit(pool, one);
+        REQUIRE(pool->resize(65)); // ids beyond one word of free slots
+        (void)pool->wait(*one, deadline::never());
+        REQUIRE(pool->resize(1));
+        REQUIRE(pool->wait_for_size(1, deadline::never()) == wait_status::woken);
+        guard.tick();
+    }
+}
+
+TEST_CASE("a pool can be resized and closed from inside its own jobs") {
+    pool_fixture pool(2);
+    auto one = make_job([&] { return pool->resize(5) && pool->resize(1); });
+    submit(pool, one);
+    (void)pool->wait(*one, deadline::never());
+    CHECK(one->result());
+    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    auto last = make_job([&] {
+        pool->drain();
+        return pool->resize(3);
+    });
+    submit(pool, last);
+    (void)pool->wait(*last, deadline::never());
+    CHECK_FALSE(last->result());
+    CHECK(throw_in(pool, [] {}) == submitted::closed);
+    CHECK(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
+}
+
+TEST_CASE("draining runs what is queued, discarding fails it, and both may be called any number of times") {
+    for (const bool drain : {true, false}) {
+        gate closed;
+        std::atomic<int> ran{0};
+        pool_fixture pool(1);
+        REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+        REQUIRE(closed.await(1));
+        std::vector<job_handle<function_job<std::function<void()>>>> queued;
+        for (int i = 0; i < 10; ++i) {
+            queued.push_back(make_job(std::function<void()>([&] { ran.fetch_add(1); })));
+            submit(pool, queued.back());
+        }
+        std::vector<std::thread> closers;
+        std::atomic<int> firsts{0};
+        for (int i = 0; i < 5; ++i) {
+            closers.emplace_back([&] {
+                if (pool->close_admission()) firsts.fetch_add(1);
+                drain ? pool->drain() : pool->discard();
+                if (drain) closed.open();
+                if (pool->wait_for_size(0, in_ms(20'000)) != wait_status::woken && drain) std::abort();
+            });
+            if (!drain) {
+                closers.back().detach();
+                closers.pop_back();
+                break;
+            }
+        }
+        if (!drain) {
+            REQUIRE(eventually([&] { return pool->closed() && pool->queue_length() == 0; }));
+            closed.open();
+        }
+        for (auto& one : closers) one.join();
+        CHECK(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+        CHECK(ran == (drain ? 10 : 0));
+        for (const auto& one : queued) CHECK(one->state() == (drain ? phase::done : phase::refused));
+        if (drain) CHECK(firsts == 1);
+        CHECK(throw_in(pool, [] {}) == submitted::closed);
+        CHECK_FALSE(pool->resize(1));
+    }
+}
+
+TEST_CASE("every submission that races a close ends with a result or a refusal") {
+    watchdog guard("submissions against a close");
+    for (int round = 0; round < 200 / slowness; ++round) {
+        for (const bool drain : {true, false}) {
+            std::atomic<int> ran{0}, accepted{0}, refused{0};
+            pool_fixture pool(static_cast<std::uint32_t>(round % 3));
+            std::vector<std::thread> threads;
+            for (int t = 0; t < 2; ++t) {
+                threads.emplace_back([&] {
+                    for (int i = 0; i < 50; ++i) {
+                        auto one = make_job([&] { ran.fetch_add(1); });
+                        if (pool->submit(*one) == submitted::accepted) {
+                            accepted.fetch_add(1);
+                            if (round % 3 != 0) (void)pool->wait(*one, deadline::never());
+                            if (one->state() == phase::refused) refused.fetch_add(1);
+                        } else {
+                            (void)one->drop_hold();
+                            return;
+                        }
+                    }
+                });
+            }
+            pause_for(static_cast<unsigned>(round) * 20 % 3'000);
+            std::thread other([&] { drain ? pool->drain() : pool->discard(); });
+            drain ? pool->drain() : pool->discard();
+            other.join();
+            for (auto& one : threads) one.join();
+            REQUIRE(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+            const pool_stats at_rest = pool->stats();
+            CHECK(at_rest.submitted == static_cast<std::uint64_t>(accepted));
+            CHECK(static_cast<std::uint64_t>(ran) + at_rest.refused == at_rest.submitted);
+            guard.tick();
+        }
+    }
+}
+
+// Surroundings that fail.
+
+TEST_CASE("workers that cannot make themselves ready every second time lose no job") {
+    watchdog guard("workers that are not ready");
+    std::atomic<int> tries{0}, ran{0};
+    script what;
+    what.ready = [&](slot&) { return tries.fetch_add(1) % 2 == 1; };
+    int accepted = 0;
+    {
+        pool_fixture pool(4, {}, what);
+        for (int i = 0; i < 2'000 / slowness; ++i) {
+            auto one = make_job([&] { ran.fetch_add(1); });
+            submit(pool, one);
+            ++accepted;
+            if (i % 5 == 0) (void)pool->wait(*one, deadline::never());
+            if (i % 50 == 0) {
+                REQUIRE(pool->resize(1 + static_cast<std::uint32_t>(i / 50 % 4)));
+            }
+            guard.tick();
+        }
+        pool->drain();
+        REQUIRE(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+        const pool_stats at_rest = pool->stats();
+        CHECK(static_cast<std::uint64_t>(ran) + at_rest.refused == static_cast<std::uint64_t>(accepted));
+        CHECK(at_rest.refused <= 10); // only while nobody was ready, nor about to be
+    }
+}
+
+TEST_CASE("if no worker can make itself ready what is queued fails, and the next submission tries again") {
+    std::atomic<bool> broken{true};
+    script what;
+    what.ready = [&](slot&) { return !broken; };
+    pool_fixture pool(3, {}, what);
+    auto one = make_job([] {});
+    submit(pool, one);
+    (void)pool->wait(*one, deadline::never());
+    CHECK(one->state() == phase::refused);
+    broken = false;
+    auto other = make_job([] {});
+    submit(pool, other);
+    (void)pool->wait(*other, deadline::never());
+    CHECK(other->state() == phase::done);
+}
+
+TEST_CASE("a job is taken back if no thread can be started, and queued if there is one") {
+    watchdog guard("threads that cannot be started");
+    std::atomic<int> can_start{0};
+    gate closed;
+    std::atomic<int> ran{0};
+    script what;
+    what.start = [&](slot&) { return can_start.fetch_sub(1) > 0; };
+    pool_fixture pool(3, {}, what);
+    auto one = make_job([] {});
+    CHECK(pool->submit(*one) == submitted::no_thread);
+    CHECK(pool->stats().submitted == 0);
+    CHECK(pool->queue_length() == 0);
+    can_start = 1;
+    REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
+    REQUIRE(closed.await(1));
+    // The only worker is busy, the others have no thread: the job waits for it, its submitter does not.
+    REQUIRE(throw_in(pool, [&] { ran.fetch_add(1); }) == submitted::accepted);
+    guard.tick();
+    CHECK(ran == 0);
+    closed.open();
+    CHECK(eventually([&] { return ran == 1; }));
+}
+
+TEST_CASE("a close that races threads that cannot be started lets every worker go") {
+    watchdog guard("a close against threads that cannot be started");
+    int wrong = 0;
+    std::unique_ptr<scripted_threads> threads;
+    ref<pool> core;
+    std::atomic<int> started{0};
+    race(
+        5'000 / slowness,
+        [&] {
+            started = 0;
+            script what;
+            what.start = [&](slot&) { return started.fetch_add(1) % 2 == 0; };
+            threads = std::make_unique<scripted_threads>(what);
+            core = ref<pool>::adopt(new pool({}, *threads));
+            wrong += !core->resize(3);
+        },
+        {[&] {
+             for (int i = 0; i < 2; ++i) {
+                 auto one = make_job([] {});
+                 const submitted answer = core->submit(*one);
+                 if (answer == submitted::closed) (void)one->drop_hold();
+             }
+         },
+         [&] {
+             pause_for(100);
+             core->drain();
+         }},
+        [&] {
+            wrong += core->wait_for_size(0, in_ms(5'000)) != wait_status::woken;
+            wrong += !eventually([&] { return threads->alive == 0; });
+            guard.tick();
+        });
+    CHECK(wrong == 0);
+}
+
+// Waiting inside jobs.
+
+TEST_CASE("a waiting job that is told of work and gets its answer at the same time passes the work on") {
+    // Both workers wait in jobs. A job comes, and the answer of the one that was told of it: it does not come back to
+    // the queue before the other one, which would run the job, has.
+    watchdog guard("work that is passed on");
+    int late = 0;
+    std::atomic<bool> first_waits{false}, second_waits{false}, answer_first{false}, ran{false}, over{false};
+    pool_fixture home(2);
+    pool_fixture other(2);
+    const auto wait_for = [&](std::atomic<bool>& waits, std::atomic<bool>& answer) {
+        auto slow = make_job([&] {
+            waits = true;
+            while (!answer.load() && !over.load()) std::this_thread::yield();
+        });
+        if (other->submit(*slow) != submitted::accepted) std::abort();
+        (void)other->wait(*slow, deadline::never());
+    };
+    job_handle<function_job<std::function<void()>>> one, two, work;
+    race(
+        3'000 / slowness,
+        [&] {
+            first_waits = second_waits = answer_first = ran = over = false;
+            // The one that waits last is told first.
+            one = make_job(std::function<void()>([&] { wait_for(first_waits, ran); }));
+            two = make_job(std::function<void()>([&] {
+                wait_for(second_waits, answer_first);
+                while (!ran.load() && !over.load()) std::this_thread::yield();
+            }));
+            work = make_job(std::function<void()>([&] { ran = true; }));
+            submit(home, one);
+            while (!first_waits) std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::microseconds(100));
+            submit(home, two);
+            while (!second_waits) std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::microseconds(100));
+        },
+        {[&] { answer_first = true; },
+         [&] {
+             pause_for(50);
+             if (home->submit(*work) != submitted::accepted) std::abort();
+         }},
+        [&] {
+            const deadline patience = in_ms(500 * slowness);
+            while (!ran && !patience.passed()) std::this_thread::yield();
+            late += !ran;
+            over = true;
+            (void)home->wait(*one, deadline::never());
+            (void)home->wait(*two, deadline::never());
+            (void)home->wait(*work, deadline::never());
+            guard.tick();
+        });
+    CHECK(late == 0);
+}
+
+TEST_CASE("a waiting job is told of what a worker that is not ready leaves behind") {
+    std::atomic<bool> waiting{false}, ran{false}, over{false};
+    std::atomic<int> unready{0};
+    script what;
+    what.ready = [&](slot& self) {
+        if (self.id == 0) return true;
+        unready.fetch_add(1);
+        return false;
+    };
+    pool_fixture home(2, {}, what);
+    pool_fixture other(1);
+    auto outer = make_job([&] {
+        auto slow = make_job([&] {
+            waiting = true;
+            while (!ran && !over) std::this_thread::yield();
+        });
+        if (other->submit(*slow) != submitted::accepted) std::abort();
+        (void)other->wait(*slow, deadline::never());
+    });
+    submit(home, outer);
+    REQUIRE(eventually([&] { return waiting.load(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 * slowness)); // it has gone to sleep
+    auto work = make_job([&] { ran = true; });
+    submit(home, work);
+    const deadline patience = in_ms(2'000 * slowness);
+    while (!ran && !patience.passed()) std::this_thread::yield();
+    CHECK(ran);
+    CHECK(unready >= 1);
+    over = true;
+    (void)home->wait(*outer, deadline::never());
+}
+
+TEST_CASE("a job that waits with a deadline for a worker that takes long to get ready does not spin meanwhile") {
+    std::atomic<bool> first{true};
+    script what;
+    what.ready = [&](slot&) {
+        if (!first.exchange(false)) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+        return true;
+    };
+    pool_fixture pool(2, {}, what);
+    auto outer = make_job([&] {
+        auto inner = make_job([] {});
+        if (pool->submit(*inner) != submitted::accepted) std::abort();
+        timespec before{}, after{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+        (void)pool->wait(*inner, in_ms(200));
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+        return (after.tv_sec - before.tv_sec) * 1'000'000'000 + after.tv_nsec - before.tv_nsec;
+    });
+    submit(pool, outer);
+    (void)pool->wait(*outer, deadline::never());
+    CHECK(outer->result() < 50'000'000);
+}
+
+// Interrupts.
+
+TEST_CASE("an interrupt is delivered once, and to no job that started later") {
+    struct nothing final : job {
+        bool run(frame&) override { return true; }
+        void on_abandoned(phase, bool) override {}
+        void dispose() override {}
+    } which;
+    interrupts here;
+    std::atomic<int> delivered{0};
+    std::atomic<bool> running{false};
+    int wrong = 0;
+    const auto deliver = [&] {
+        if (!running) ++wrong;
+        delivered.fetch_add(1);
+        pause_for(20);
+    };
+    race(
+        20'000 / slowness,
+        [&] {
+            delivered = 0;
+            running = true;
+            here.begin(which);
+        },
+        {[&] {
+             here.end(true, deliver); // it was abandoned, so it is owed one
+             running = false;
+         },
+         [&] { (void)here.request(&which, deliver); }},
+        [&] { wrong += delivered != 1; });
+    CHECK(wrong == 0);
+    CHECK_FALSE(here.request(&which, deliver));
+    CHECK_FALSE(here.request(nullptr, deliver));
+}
+
+TEST_CASE("an interrupt in progress that needs what the worker holds does not stop it from running a nested job") {
+    std::mutex interpreter;
+    std::atomic<bool> delivering{false};
+    script what;
+    what.enter = [&](job&) { interpreter.lock(); };
+    what.leave = [&] { interpreter.unlock(); };
+    what.interrupt = [&](slot&) {
+        delivering = true;
+        const std::lock_guard guard(interpreter);
+    };
+    watchdog guard("a nested job during an interrupt");
+    pool_options options;
+    options.interruptible = true;
+    std::atomic<bool> inside{false};
+    pool_fixture pool(1, options, what);
+    auto outer = make_job([&] {
+        inside = true;
+        while (!delivering) std::this_thread::yield();
+        auto inner = make_job([] {});
+        if (pool->submit(*inner) != submitted::accepted) std::abort();
+        (void)pool->wait(*inner, deadline::never());
+    });
+    submit(pool, outer);
+    REQUIRE(eventually([&] { return inside.load(); }));
+    CHECK(pool->abandon(*outer, phase::cancelled));
+    REQUIRE(pool.settles());
+}
+
+TEST_CASE("stopping what runs ends the wait for a job that runs another one inside itself") {
+    gate closed;
+    pool_fixture pool(1);
+    auto outer = make_job([&] {
+        auto inner = make_job([&] { closed.pass(); });
+        if (pool->submit(*inner) != submitted::accepted) std::abort();
+        (void)pool->wait(*inner, deadline::never());
+    });
+    submit(pool, outer);
+    REQUIRE(closed.await(1));
+    pool->discard();
+    pool->stop_running();
+    CHECK(pool->wait(*outer, in_ms(500 * slowness)) == wait_status::woken);
+    closed.open();
+    REQUIRE(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
 }
