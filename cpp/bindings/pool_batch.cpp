@@ -74,7 +74,7 @@ int run_whole_here(python_pool& home, python_batch& whole, slot& on) {
 // The limits ended the batch before it was submitted.
 void end_unsubmitted(python_pool& home, python_batch& whole, cancel_reason why) {
     home.core->count_submitted(whole.size());
-    (void)home.core->abandon(whole, why == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled);
+    (void)home.core->abandon(whole, phase_for(why));
 }
 
 // 0: queued, or done with; -1 with an error set.
@@ -190,10 +190,7 @@ PyObject* process_batch_async(python_pool& home, batch_items items, const call_l
     node->answer = answer;
     (void)whole->listen(*node);
     const cancel_reason over = limits.over();
-    const auto end = [&](cancel_reason why) {
-        const phase as = why == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
-        (void)home.core->abandon(*whole, as);
-    };
+    const auto end = [&](cancel_reason why) { (void)home.core->abandon(*whole, phase_for(why)); };
     if (whole->size() == 0) {
         answer->job.put(empty_result(), false);
         (void)whole->stop_listening(*node);

@@ -80,10 +80,6 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     return result;
 }
 
-phase phase_for(cancel_reason reason) noexcept {
-    return reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
-}
-
 // Puts a made job into the queue, as the pool's on_full says. 1: it is in, or has ended; 0: full; -1: error set.
 int submit_result(python_pool& home, async_result* made, const call_limits& limits, bool full_is_none) {
     for (;;) {

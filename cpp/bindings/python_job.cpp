@@ -50,7 +50,7 @@ void job_limits::fired(cancel_reason reason) {
     const gil::attached scope; // what the job held is dropped, and hooks are called
     if (!scope) return;
     python_job& job = job_;
-    const phase as = reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
+    const phase as = phase_for(reason);
     if (job.batch) {
         (void)job.home->core->abandon(*job.batch, as);
     } else {
@@ -94,6 +94,7 @@ bool python_job::run(frame& where) {
             result = table != nullptr ? run_with_hooks(where, table, target, payload, stands)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
+            if (table == nullptr) end_if_over();
             if (result == nullptr && stands) put(job_failure(*home, where), true);
             if (snapshot != nullptr) lent.leave();
         }
@@ -121,6 +122,19 @@ bool python_job::run(frame& where) {
     return succeeded;
 }
 
+// A job that returns when its limits have ended it already is over, even if nobody has said so yet: otherwise one that
+// returns because its deadline passed would race the caller who gives up for the same reason.
+void python_job::end_if_over() {
+    if (!limits) return;
+    PyObject* const raised = errors::take_raised();
+    const cancel_reason over = limits->token->check();
+    if (over != cancel_reason::none) (void)home->core->abandon(*this, phase_for(over));
+    if (raised != nullptr) {
+        errors::raise(raised);
+        Py_DECREF(raised);
+    }
+}
+
 // Calls the function between its hooks. `stands` tells whether the outcome is the job's answer, or somebody
 // abandoned it meanwhile and has told the hooks so; then the outcome has been dropped and null is returned.
 PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
@@ -133,6 +147,7 @@ PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* ta
     PyObject* result = call_target(*home, target, where, call, payload);
     const double seconds = static_cast<double>(now_ns() - start) * 1e-9;
     PyObject* const failure = result == nullptr ? job_failure(*home, where) : nullptr;
+    end_if_over();
     stands = settle();
     if (!stands) {
         Py_XDECREF(result);

@@ -18,6 +18,10 @@ namespace loomy::py {
 class python_batch;
 class python_job;
 
+[[nodiscard]] constexpr phase phase_for(cancel_reason reason) noexcept {
+    return reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
+}
+
 // What a timeout or a context adds to a job; most jobs have none.
 class job_limits final : public cancel_token::callback {
   public:
@@ -83,6 +87,7 @@ class python_job final : public job, public deferred::node {
     [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen && finished(); }
 
   private:
+    void end_if_over();
     [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
                                            bool& stands);
 

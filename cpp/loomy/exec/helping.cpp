@@ -78,21 +78,25 @@ struct helper {
         home.first_helper_ = this;
         home.helpers_.fetch_add(1, std::memory_order_seq_cst); // then the caller looks at the queue once more
     }
-    ~helper() {
+    ~helper() { remove(); }
+    // False: it had been taken off the list, and this thread told that there is work.
+    bool remove() noexcept {
         const std::lock_guard guard(home.helpers_lock_);
-        for (helper** link = &home.first_helper_; *link != nullptr; link = &(*link)->next) {
-            if (*link != this) continue;
-            *link = next;
-            home.helpers_.fetch_sub(1, std::memory_order_relaxed);
-            return;
-        }
+        if (!listed) return false;
+        helper** link = &home.first_helper_;
+        while (*link != this) link = &(*link)->next;
+        *link = next;
+        listed = false;
+        home.helpers_.fetch_sub(1, std::memory_order_relaxed);
+        return true;
     }
     helper(const helper&) = delete;
     helper& operator=(const helper&) = delete;
 
     pool& home;
     parker& waiter;
-    helper* next = nullptr;
+    helper* next = nullptr; // guarded by the pool's helpers_lock_, as is
+    bool listed = true;
 };
 
 bool pool::wake_helper() noexcept {
@@ -101,6 +105,7 @@ bool pool::wake_helper() noexcept {
     helper* const first = first_helper_;
     if (first == nullptr) return false;
     first_helper_ = first->next; // it lists itself again when it has found nothing to do
+    first->listed = false;
     helpers_.fetch_sub(1, std::memory_order_relaxed);
     first->waiter.unpark(); // under the lock: the node lives until its owner has had it
     return true;
@@ -126,12 +131,14 @@ wait_status pool::wait(job& which, deadline until) {
 }
 
 wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& inside) {
+    bool told = false; // there is work that nobody else can be woken for
     for (;;) {
         // With a deadline, leave the work to workers that are free; without, or when there is none, do it here.
         const bool may_take_long =
-            until.is_never() || (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
+            until.is_never() || told || (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
         while (help_once(which, home, inside, may_take_long)) {
             if (which.finished()) return wait_status::woken;
+            if (until.passed()) return wait_status::timed_out;
         }
         if (which.finished()) return wait_status::woken;
         inside.env.leave();
@@ -141,6 +148,7 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
         node.waiter = &sleeper;
         if (!which.listen(node)) return wait_status::woken;
         wait_status status = wait_status::woken;
+        bool over = false;
         {
             // Every pool this thread has a slot of may depend on this thread to run what is queued there.
             std::optional<helper> nodes[max_helped_pools];
@@ -151,13 +159,23 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
                 for (std::size_t i = 0; i < used; ++i) listed = listed || &nodes[i]->home == &one->owner;
                 if (listed) continue;
                 nodes[used++].emplace(one->owner, sleeper);
-                work = work || !one->owner.queue_.was_empty();
+                if (one->owner.queue_.was_empty()) continue;
+                work = true;
+                // What is left to others must have been left to somebody; if there is nobody, this tells us.
+                if (!may_take_long) one->owner.notify();
             }
-            if (!work) status = sleeper.park(until);
+            if (!work || !may_take_long) status = sleeper.park(until);
+            over = which.finished() || status != wait_status::woken;
+            told = false;
+            for (std::size_t i = 0; i < used; ++i) {
+                if (nodes[i]->remove()) continue;
+                told = true;
+                // Told, and about to go away: somebody else must look.
+                if (over && !nodes[i]->home.queue_.was_empty()) nodes[i]->home.notify();
+            }
         }
         which.stop_listening(node);
-        if (which.finished()) return wait_status::woken;
-        if (status != wait_status::woken) return status;
+        if (over) return which.finished() ? wait_status::woken : status;
     }
 }
 

@@ -1,5 +1,7 @@
 #include "loomy/exec/pool.hpp"
 
+#include <algorithm>
+
 #include "loomy/exec/batch.hpp"
 #include "loomy/exec/interrupter.hpp"
 
@@ -43,7 +45,8 @@ submitted pool::admit(job& next, std::uint64_t jobs) {
             if (places_) places_->give();
             throw;
         }
-        note_depth(depth - 1 + jobs);
+        if (places_) depth = std::min(depth, places_->taken()); // as queue_length sees it
+        note_depth(depth + jobs - 1);
         return submitted::accepted;
     }
     settle_left(jobs_in_.leave());
@@ -93,8 +96,9 @@ bool pool::wake_worker() {
         searching_.store(0, std::memory_order_seq_cst);
         if (queue_.was_empty()) return true;
         if (!refused) continue;
-        // The system has no more threads. Those that there are look at the queue before they sleep.
-        if (!any_free_with_thread()) return live_threads_.load(std::memory_order_seq_cst) != 0;
+        // The system has no more threads. Those that there are look at the queue before they sleep, but for those that
+        // wait inside jobs.
+        if (!any_free_with_thread()) return wake_helper() || live_threads_.load(std::memory_order_seq_cst) != 0;
     }
 }
 
@@ -124,10 +128,13 @@ bool pool::wake_lowest(bool& refused) {
         refused = true;
         taken.set_aside = std::exchange(threadless, &taken);
     }
-    while (threadless != nullptr) {
+    if (threadless == nullptr) return woken;
+    do {
         slot& one = *std::exchange(threadless, threadless->set_aside);
         free_.release(one.id);
-    }
+    } while (threadless != nullptr);
+    // Who let go of idle workers meanwhile did not find these.
+    if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
     return woken;
 }
 

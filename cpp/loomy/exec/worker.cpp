@@ -129,6 +129,7 @@ void pool::wake_ready() {
             again = at(id).ready.load(std::memory_order_seq_cst) && free_.contains(id) && !queue_.was_empty();
         }
     }
+    wake_helper(); // those that are ready are busy: they will look, but for who waits inside a job
 }
 
 job* pool::search(frame& where) {
@@ -173,7 +174,12 @@ void pool::run_claimed(job& next, frame& where) {
     slot& at = where.where;
     job* const outer = std::exchange(where.current, &next);
     at.stats.started.add();
-    if (options_.interruptible) at.interruption.begin(next);
+    if (options_.interruptible) {
+        // On a slot where another job waits below, this may wait for a delivery to that one, which may need what we hold.
+        if (!where.own_thread) where.env.leave();
+        at.interruption.begin(next);
+        if (!where.own_thread) where.env.enter(next);
+    }
 
     at.running.store(&next, std::memory_order_release);
     const bool timed = at.stats.should_time();
