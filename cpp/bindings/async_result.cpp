@@ -25,11 +25,14 @@ async_result* allocate() {
             async_result* const self = spares[--spare_count];
             (void)PyObject_Init(reinterpret_cast<PyObject*>(self), &async_result_type);
             self->weak_references = nullptr;
+            self->was_finalized = false;
             return self;
         }
     }
     async_result* const self = PyObject_GC_New(async_result, &async_result_type);
-    if (self != nullptr) self->weak_references = nullptr;
+    if (self == nullptr) return nullptr;
+    self->weak_references = nullptr;
+    self->was_finalized = false;
     return self;
 }
 
@@ -55,6 +58,7 @@ void log_unseen_error(python_job& job) {
 }
 
 void finalize(PyObject* self) {
+    as_result(self)->was_finalized = true;
     if (as_result(self)->job.has_unseen_error()) log_unseen_error(as_result(self)->job);
 }
 
@@ -246,7 +250,7 @@ void free_async_result(python_job& job) {
     async_result* const self = result_of(job);
     job.~python_job();
     if constexpr (!gil::is_free_threaded) {
-        if (spare_count < most_spares) {
+        if (spare_count < most_spares && !self->was_finalized) {
             spares[spare_count++] = self;
             return;
         }

@@ -12,6 +12,7 @@ namespace loomy::py {
 struct async_result {
     PyObject_HEAD
     PyObject* weak_references;
+    bool was_finalized; // which the collector remembers of the memory, so it is not used again
     python_job job;
 };
 
