@@ -146,11 +146,11 @@ def too_long(files: Iterable[Source]) -> list[str]:
 IN_MODULE_CPP = re.compile(
     r"""
       ^[#]include\b.*$
-    | ^void\ register_\w+\([\w:]+&(?:\ \w+)?\);\ *$
     | ^namespace\ [\w:]*\ ?\{\ *$
-    | ^PYBIND11_MODULE\(_loomy,[^{;]*\)\ \{\ *$
-    | ^\ +(?:\w+::)*register_\w+\(\w+\);\ *$
-    | ^\}\ *$
+    | ^constexpr\ registration\ in_order\[\]\ =\ \{\ *$
+    | ^\ +register_\w+,\ *$
+    | ^\};?\ *$
+    | ^PYBIND11_MODULE\(_loomy,[^{;]*\)\ \{\ loomy::py::register_all\(m,\ loomy::py::in_order\);\ \}\ *$
     """,
     re.VERBOSE | re.MULTILINE,
 )

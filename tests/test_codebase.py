@@ -79,7 +79,7 @@ CPP_RULES: list[tuple[Rule, str, str, str]] = [
     (rules.too_long, "A file of so many lines is probably two ideas: split it.", CORE, "\n" * 400),
     (
         rules.more_than_register_calls,
-        "module.cpp is the ordered list of register calls: put this in a register_<type>.cpp.",
+        "module.cpp is the ordered list of register calls: put this beside the type it belongs to.",
         MODULE,
         'PYBIND11_MODULE(_loomy, m) {\n    m.def("f", [] { return 1; });\n}',
     ),
@@ -106,13 +106,21 @@ def test_cmake_lists_every_source_and_no_other() -> None:
     report(sorted(listed - present), "In CMakeLists.txt, but there is no such file:")
 
 
-def test_every_registration_is_called_and_has_its_file() -> None:
-    called = set(re.findall(r"\bregister_\w+(?=\(\w+\);)", (ROOT / MODULE).read_text()))
-    files = {
-        name[1] for file in CPP if (name := re.fullmatch(r"cpp/bindings/(register_\w+)\.cpp", file.path))
+def test_every_registration_is_called() -> None:
+    called = set(re.findall(r"^ +(register_\w+),$", (ROOT / MODULE).read_text(), re.MULTILINE))
+    declared = {
+        name
+        for file in CPP
+        if file.path.startswith("cpp/bindings/") and file.path.endswith(".hpp")
+        for name in re.findall(
+            r"^\[\[nodiscard\]\] int (register_\w+)\(PyObject\* module\);", file.text, re.MULTILINE
+        )
     }
-    report(sorted(files - called), f"These files register nothing until {MODULE} calls them:")
-    report(sorted(called - files), f"{MODULE} calls these; each wants a .cpp of its name in cpp/bindings:")
+    report(sorted(declared - called), f"These register nothing until {MODULE} lists them:")
+    report(
+        sorted(called - declared),
+        f"{MODULE} lists these; each wants a declaration in a header of cpp/bindings:",
+    )
 
 
 # Python

@@ -10,8 +10,8 @@ bool argument_names::parse(const char* function, PyObject* const* args, Py_ssize
                            Py_ssize_t required, Py_ssize_t positional, PyObject** out) const {
     const auto known = static_cast<Py_ssize_t>(names_.size());
     if (count > positional) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional argument%s, got %zd", function, positional,
-                     positional == 1 ? "" : "s", count);
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional argument%s, got %zd", function,
+                     positional, positional == 1 ? "" : "s", count);
         return false;
     }
     for (Py_ssize_t i = 0; i < known; ++i) out[i] = i < count ? args[i] : nullptr;
@@ -37,7 +37,8 @@ bool argument_names::parse(const char* function, PyObject* const* args, Py_ssize
     }
     for (Py_ssize_t i = 0; i < required; ++i) {
         if (out[i] != nullptr) continue;
-        PyErr_Format(PyExc_TypeError, "%s() is missing its argument '%U'", function, names_[static_cast<std::size_t>(i)]);
+        PyErr_Format(PyExc_TypeError, "%s() is missing its argument '%U'", function,
+                     names_[static_cast<std::size_t>(i)]);
         return false;
     }
     return true;

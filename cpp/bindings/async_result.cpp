@@ -13,8 +13,8 @@
 namespace loomy::py {
 namespace {
 
-// Freed results are kept for the next ones: allocation is a fifth of what a short job costs. Only with the GIL,
-// which guards the list; free-threaded builds have an allocator per thread that is as fast.
+// Freed results are kept for the next ones: allocation is a fifth of what a short job costs. Only with the
+// GIL, which guards the list; free-threaded builds have an allocator per thread that is as fast.
 constexpr std::size_t most_spares = 256;
 std::array<async_result*, most_spares> spares;
 std::size_t spare_count = 0;
@@ -36,7 +36,9 @@ async_result* allocate() {
     return self;
 }
 
-async_result* as_result(PyObject* self) noexcept { return reinterpret_cast<async_result*>(self); }
+async_result* as_result(PyObject* self) noexcept {
+    return reinterpret_cast<async_result*>(self);
+}
 
 // The object's life.
 
@@ -74,7 +76,9 @@ void dealloc(PyObject* self) {
     if (result->job.drop_owner()) free_async_result(result->job);
 }
 
-int traverse(PyObject* self, visitproc visit, void* arg) { return as_result(self)->job.traverse(visit, arg); }
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    return as_result(self)->job.traverse(visit, arg);
+}
 
 int clear(PyObject* self) {
     if (as_result(self)->job.finished()) as_result(self)->job.clear_outcome();
@@ -82,7 +86,8 @@ int clear(PyObject* self) {
 }
 
 PyObject* represent(PyObject* self) {
-    static constexpr const char* words[] = {"queued", "running", "running", "done", "cancelled", "timed out", "refused"};
+    static constexpr const char* words[] = {"queued",    "running",   "running", "done",
+                                            "cancelled", "timed out", "refused"};
     const python_job& job = as_result(self)->job;
     return PyUnicode_FromFormat("<loomy.AsyncResult of pool '%U': %s>", job.home->name,
                                 words[static_cast<std::size_t>(job.state())]);
@@ -91,12 +96,15 @@ PyObject* represent(PyObject* self) {
 // Methods.
 
 PyObject* no_answer_yet() {
-    PyErr_SetString(PyExc_TimeoutError, "the job has not ended yet; it goes on, wait for it again or cancel() it");
+    PyErr_SetString(PyExc_TimeoutError,
+                    "the job has not ended yet; it goes on, wait for it again or cancel() it");
     return nullptr;
 }
 
-// Waits as wait(timeout) and exception(timeout) are asked to. True when the job has finished, else an error is set.
-bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names, const char* what) {
+// Waits as wait(timeout) and exception(timeout) are asked to. True when the job has finished, else an error
+// is set.
+bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                   const char* what) {
     static const argument_names expected{"timeout"};
     PyObject* timeout = nullptr;
     if (!expected.parse(what, args, count, names, 0, 1, &timeout)) return false;
@@ -109,7 +117,8 @@ bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyOb
 }
 
 PyObject* result_wait(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    if (count == 0 && names == nullptr && as_result(self)->job.finished()) return as_result(self)->job.answer();
+    if (count == 0 && names == nullptr && as_result(self)->job.finished())
+        return as_result(self)->job.answer();
     return wait_as_asked(self, args, count, names, "wait") ? as_result(self)->job.answer() : nullptr;
 }
 
@@ -117,7 +126,9 @@ PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t cou
     return wait_as_asked(self, args, count, names, "exception") ? as_result(self)->job.error() : nullptr;
 }
 
-bool is_dead(async_result* self) { return self->job.home->core->dead(); }
+bool is_dead(async_result* self) {
+    return self->job.home->core->dead();
+}
 
 PyObject* result_done(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_result(self)->job.finished() || is_dead(as_result(self)));
@@ -184,28 +195,40 @@ PyObject* result_await(PyObject* self) {
 
 PyMethodDef methods[] = {
     {"wait", as_method(result_wait), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("wait(timeout=None)\n--\n\nThe job's result, or its exception raised, as soon as it has ended.\n\n"
-               "timeout: seconds, None for no limit. When it passes first, TimeoutError is raised and the job goes "
-               "on.\nRaises what the job raised; JobCancelled, JobTimedOut, DeadlineExceeded, WorkerClosed, "
-               "PoolNotRunning or WorkerPanic if it could not end by itself.\nCan be interrupted with Ctrl-C. Inside "
-               "a job it runs queued jobs instead of blocking.")},
+     PyDoc_STR(
+         "wait($self, timeout=None)\n--\n\nThe job's result, or its exception raised, as soon as it has "
+         "ended.\n\n"
+         "timeout: seconds, None for no limit. When it passes first, TimeoutError is raised and the job goes "
+         "on.\nRaises what the job raised; JobCancelled, JobTimedOut, DeadlineExceeded, WorkerClosed, "
+         "PoolNotRunning or WorkerPanic if it could not end by itself.\nCan be interrupted with Ctrl-C. "
+         "Inside "
+         "a job it runs queued jobs instead of blocking.")},
     {"result", as_method(result_wait), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("result(timeout=None)\n--\n\nThe same as wait().")},
+     PyDoc_STR("result($self, timeout=None)\n--\n\nThe same as wait().")},
     {"exception", as_method(result_exception), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("exception(timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None if it has a "
+     PyDoc_STR("exception($self, timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None "
+               "if it has a "
                "result.\n\ntimeout: seconds, None for no limit; TimeoutError when it passes first.")},
     {"done", result_done, METH_NOARGS,
-     PyDoc_STR("done()\n--\n\nWhether the job has ended: with a result, an error, cancelled or timed out.")},
-    {"running", result_running, METH_NOARGS, PyDoc_STR("running()\n--\n\nWhether the job has started and not ended.")},
-    {"cancelled", result_cancelled, METH_NOARGS, PyDoc_STR("cancelled()\n--\n\nWhether the job was cancelled.")},
+     PyDoc_STR(
+         "done($self)\n--\n\nWhether the job has ended: with a result, an error, cancelled or timed out.")},
+    {"running", result_running, METH_NOARGS,
+     PyDoc_STR("running($self)\n--\n\nWhether the job has started and not ended.")},
+    {"cancelled", result_cancelled, METH_NOARGS,
+     PyDoc_STR("cancelled($self)\n--\n\nWhether the job was cancelled.")},
     {"cancel", result_cancel, METH_NOARGS,
-     PyDoc_STR("cancel()\n--\n\nEnd the job from outside: if it is queued it will never run; if it runs, its context "
-               "is cancelled and\nits worker interrupted, and whoever waits goes on at once. False if it had ended "
-               "already.")},
+     PyDoc_STR(
+         "cancel($self)\n--\n\nEnd the job from outside: if it is queued it will never run; if it runs, its "
+         "context "
+         "is cancelled and\nits worker interrupted, and whoever waits goes on at once. False if it had ended "
+         "already.")},
     {"add_done_callback", result_add_done_callback, METH_O,
-     PyDoc_STR("add_done_callback($self, callback, /)\n--\n\nCall callback(self) once the job has ended, on the thread "
-               "that ends it, or at once if it has.\n\nWhat the callback raises goes to sys.unraisablehook.")},
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("AsyncResult[Out], for type hints.")},
+     PyDoc_STR(
+         "add_done_callback($self, callback, /)\n--\n\nCall callback(self) once the job has ended, on the "
+         "thread "
+         "that ends it, or at once if it has.\n\nWhat the callback raises goes to sys.unraisablehook.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("AsyncResult[Out], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
 
 PyAsyncMethods async_methods = {result_await, nullptr, nullptr, nullptr};
@@ -262,10 +285,11 @@ int wait_for(async_result* self, deadline until) {
     python_job& job = self->job;
     pool& core = *job.home->core;
     if (core.dead() && !job.finished()) {
-        PyErr_Format(errors::pool_not_running(),
-                     "the result belongs to pool '%U' of the parent process and will never come; submit again to a "
-                     "pool made in this process",
-                     job.home->name);
+        PyErr_Format(
+            errors::pool_not_running(),
+            "the result belongs to pool '%U' of the parent process and will never come; submit again to a "
+            "pool made in this process",
+            job.home->name);
         return -1;
     }
     if (job.batch) {
@@ -283,7 +307,8 @@ int register_async_result(PyObject* module) {
     PyTypeObject& type = async_result_type;
     type.tp_name = "loomy.AsyncResult";
     type.tp_doc = PyDoc_STR(
-        "The result of a job that may not have ended yet; made by Pool.process_async.\n\nIt can be awaited from any "
+        "The result of a job that may not have ended yet; made by Pool.process_async.\n\nIt can be awaited "
+        "from any "
         "asyncio loop. An error nobody has looked at is logged when the result is collected.");
     type.tp_basicsize = sizeof(async_result);
     type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;

@@ -6,12 +6,11 @@
 
 namespace loomy::py {
 
-// loomy.AsyncResult: the job itself, with a Python head. Not tracked by the collector until the job has ended with
-// something that can be part of a cycle: while it is in flight the scheduler's holds are not references, so the
-// collector would take a live job for garbage.
+// loomy.AsyncResult: the job itself, with a Python head. Not tracked by the collector until the job has ended
+// with something that can be part of a cycle: while it is in flight the scheduler's holds are not references,
+// so the collector would take a live job for garbage.
 struct async_result {
-    PyObject_HEAD
-    PyObject* weak_references;
+    PyObject_HEAD PyObject* weak_references;
     bool was_finalized; // which the collector remembers of the memory, so it is not used again
     python_job job;
 };
@@ -19,7 +18,8 @@ struct async_result {
 extern PyTypeObject async_result_type;
 
 // A pending job of that pool, with the queue's hold. Steals `snapshot` (may be null). Null with an error set.
-[[nodiscard]] async_result* make_async_result(python_pool& home, PyObject* payload, context_snapshot* snapshot);
+[[nodiscard]] async_result* make_async_result(python_pool& home, PyObject* payload,
+                                              context_snapshot* snapshot);
 // The answer of a batch.
 [[nodiscard]] async_result* make_batch_result(python_pool& home, ref<python_batch> of);
 // Last call, from the job: nobody points at it any more.
@@ -31,7 +31,8 @@ void track_if_cyclic(python_job& job, PyObject* outcome);
 
 [[nodiscard]] async_result* result_of(python_job& job) noexcept;
 
-// Waits until it has finished. 1: it has, 0: timed out, -1: a signal handler raised or the pool died in a fork.
+// Waits until it has finished. 1: it has, 0: timed out, -1: a signal handler raised or the pool died in a
+// fork.
 [[nodiscard]] int wait_for(async_result* self, deadline until);
 
 // Ends the answer of a batch from outside, and the batch with it. True if this call did it.

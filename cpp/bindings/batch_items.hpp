@@ -8,8 +8,8 @@
 
 namespace loomy::py {
 
-// The payloads of a batch: a copy that nobody else has, so that what happens to the caller's iterable meanwhile does
-// not matter, and each payload can be let go of when it has run. Used attached.
+// The payloads of a batch: a copy that nobody else has, so that what happens to the caller's iterable
+// meanwhile does not matter, and each payload can be let go of when it has run. Used attached.
 class batch_items {
   public:
     batch_items() = default;
@@ -22,7 +22,9 @@ class batch_items {
 
     [[nodiscard]] std::uint64_t size() const noexcept { return items_.size(); }
     // The reference is the caller's from now on. Each index once.
-    [[nodiscard]] PyObject* take(std::uint64_t index) noexcept { return std::exchange(items_[index], nullptr); }
+    [[nodiscard]] PyObject* take(std::uint64_t index) noexcept {
+        return std::exchange(items_[index], nullptr);
+    }
 
   private:
     std::vector<PyObject*> items_;

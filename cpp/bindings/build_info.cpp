@@ -37,7 +37,9 @@ PyObject* build_info(PyObject*, PyObject*) {
                          gil::is_free_threaded ? Py_True : Py_False, "sanitizer", LOOMY_SANITIZER);
 }
 
-PyObject* usable_cpus_function(PyObject*, PyObject*) { return PyLong_FromLong(usable_cpus()); }
+PyObject* usable_cpus_function(PyObject*, PyObject*) {
+    return PyLong_FromLong(usable_cpus());
+}
 
 PyObject* set_checkpoint(PyObject*, PyObject* function) {
     gil::set_checkpoint_function(function);
@@ -48,10 +50,12 @@ PyMethodDef functions[] = {
     {"build_info", build_info, METH_NOARGS,
      PyDoc_STR("build_info()\n--\n\nHow this module was built: compiler, wait, free_threaded, sanitizer.")},
     {"usable_cpus", usable_cpus_function, METH_NOARGS,
-     PyDoc_STR("usable_cpus()\n--\n\nCPUs this process may use: its affinity mask and its cgroup quota, never less than "
+     PyDoc_STR("usable_cpus()\n--\n\nCPUs this process may use: its affinity mask and its cgroup quota, "
+               "never less than "
                "1.")},
     {"_set_checkpoint", set_checkpoint, METH_O,
-     PyDoc_STR("_set_checkpoint($module, function, /)\n--\n\nA Python function that does nothing; calling it lets the "
+     PyDoc_STR("_set_checkpoint($module, function, /)\n--\n\nA Python function that does nothing; calling it "
+               "lets the "
                "interpreter switch threads.")},
     {nullptr, nullptr, 0, nullptr}};
 

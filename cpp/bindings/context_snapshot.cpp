@@ -10,7 +10,7 @@
 namespace loomy::py {
 namespace {
 
-std::ptrdiff_t map_offset = -1; // of the map inside a Context object; negative: unknown
+std::ptrdiff_t map_offset = -1;         // of the map inside a Context object; negative: unknown
 context_snapshot* last_taken = nullptr; // borrowed; forgets itself when it dies
 
 PyObject* map_of(PyObject* context) noexcept {
@@ -19,7 +19,9 @@ PyObject* map_of(PyObject* context) noexcept {
     return map;
 }
 
-bool is_map(PyObject* object) noexcept { return std::strcmp(Py_TYPE(object)->tp_name, "hamt") == 0; }
+bool is_map(PyObject* object) noexcept {
+    return std::strcmp(Py_TYPE(object)->tp_name, "hamt") == 0;
+}
 
 } // namespace
 
@@ -105,8 +107,8 @@ int register_context_layout(PyObject*) {
     PyObject* const plain = PyContext_New();
     PyObject* const variable = plain != nullptr ? PyContextVar_New("loomy_layout", nullptr) : nullptr;
     if (variable == nullptr) return -1;
-    // Known for the versions this was read for, and checked all the same: head, previous context, map. Not searched
-    // for: between the members there is padding, which may hold anything.
+    // Known for the versions this was read for, and checked all the same: head, previous context, map. Not
+    // searched for: between the members there is padding, which may hold anything.
     std::ptrdiff_t found = -1;
     if constexpr (PY_VERSION_HEX < 0x030F0000) found = sizeof(PyObject) + sizeof(void*);
     if (found >= 0) {

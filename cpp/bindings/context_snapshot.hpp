@@ -4,13 +4,14 @@
 
 namespace loomy::py {
 
-// The contextvars context of a submitter at the moment of the submission. Contexts are immutable maps behind a
-// mutable head: submissions that find the same map share one copy of the head, and a worker that runs one after the
-// other lends the same head to each as long as none of them changes it. So a million queued jobs need not be a
-// million Context objects, each of which the collector would visit.
+// The contextvars context of a submitter at the moment of the submission. Contexts are immutable maps behind
+// a mutable head: submissions that find the same map share one copy of the head, and a worker that runs one
+// after the other lends the same head to each as long as none of them changes it. So a million queued jobs
+// need not be a million Context objects, each of which the collector would visit.
 //
-// Telling whether a map is the same takes a look inside the Context object, which CPython does not offer; where its
-// layout is checked at import and found to be another, and on free-threaded builds, every job has its own copy.
+// Telling whether a map is the same takes a look inside the Context object, which CPython does not offer;
+// where its layout is checked at import and found to be another, and on free-threaded builds, every job has
+// its own copy.
 class context_snapshot {
   public:
     // Of this thread's current context. New reference; null with an error set.

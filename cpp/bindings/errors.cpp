@@ -16,14 +16,30 @@ entry classes[] = {{"JobCancelled", nullptr},   {"DeadlineExceeded", nullptr}, {
 
 } // namespace
 
-PyObject* job_cancelled() noexcept { return classes[0].type; }
-PyObject* deadline_exceeded() noexcept { return classes[1].type; }
-PyObject* job_timed_out() noexcept { return classes[2].type; }
-PyObject* pool_not_running() noexcept { return classes[3].type; }
-PyObject* pool_full() noexcept { return classes[4].type; }
-PyObject* worker_closed() noexcept { return classes[5].type; }
-PyObject* worker_panic() noexcept { return classes[6].type; }
-PyObject* job_not_callable() noexcept { return classes[7].type; }
+PyObject* job_cancelled() noexcept {
+    return classes[0].type;
+}
+PyObject* deadline_exceeded() noexcept {
+    return classes[1].type;
+}
+PyObject* job_timed_out() noexcept {
+    return classes[2].type;
+}
+PyObject* pool_not_running() noexcept {
+    return classes[3].type;
+}
+PyObject* pool_full() noexcept {
+    return classes[4].type;
+}
+PyObject* worker_closed() noexcept {
+    return classes[5].type;
+}
+PyObject* worker_panic() noexcept {
+    return classes[6].type;
+}
+PyObject* job_not_callable() noexcept {
+    return classes[7].type;
+}
 
 PyObject* take_raised() noexcept {
 #if PY_VERSION_HEX >= 0x030C0000

@@ -15,14 +15,15 @@ namespace loomy::py::errors {
 [[nodiscard]] PyObject* worker_panic() noexcept;
 [[nodiscard]] PyObject* job_not_callable() noexcept;
 
-
-// The exception that is set, normalised, with its traceback; the indicator is clear afterwards. New reference.
+// The exception that is set, normalised, with its traceback; the indicator is clear afterwards. New
+// reference.
 [[nodiscard]] PyObject* take_raised() noexcept;
 // Sets an exception object, keeping its traceback. Borrows it.
 void raise(PyObject* exception) noexcept;
 // A new exception `type(message)`, not raised; null with an error set. `cause` may be null; borrowed.
 [[nodiscard]] PyObject* make(PyObject* type, PyObject* cause, const char* format, ...);
-// What failed where nobody can be told goes to sys.unraisablehook, with the error that is set. `where` may be null.
+// What failed where nobody can be told goes to sys.unraisablehook, with the error that is set. `where` may be
+// null.
 void report_unraisable(const char* what, PyObject* where) noexcept;
 
 } // namespace loomy::py::errors

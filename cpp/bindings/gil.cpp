@@ -41,7 +41,8 @@ void attach_for_work() {
         if (waiting_threads.load(std::memory_order_relaxed) == 0) {
             static thread_local spin_budget courtesy{courtesy_ns};
             std::int64_t start_ns = 0;
-            (void)courtesy.spin([] { return waiting_threads.load(std::memory_order_relaxed) != 0; }, start_ns);
+            (void)courtesy.spin([] { return waiting_threads.load(std::memory_order_relaxed) != 0; },
+                                start_ns);
         }
         draining_workers.fetch_add(1, std::memory_order_relaxed);
         counted_here = true;
@@ -60,7 +61,8 @@ void attach_after_wait() {
         if (draining_workers.load(std::memory_order_relaxed) != 0) {
             static thread_local spin_budget courtesy{drain_courtesy_ns};
             std::int64_t start_ns = 0;
-            (void)courtesy.spin([] { return draining_workers.load(std::memory_order_relaxed) == 0; }, start_ns);
+            (void)courtesy.spin([] { return draining_workers.load(std::memory_order_relaxed) == 0; },
+                                start_ns);
         }
     }
     attach();
@@ -112,10 +114,15 @@ attached::attached() {
 
 attached::~attached() noexcept(false) {
     switch (how_) {
-        case how::ours: detach(); break;
-        case how::foreign: PyGILState_Release(foreign_state_); break;
+        case how::ours:
+            detach();
+            break;
+        case how::foreign:
+            PyGILState_Release(foreign_state_);
+            break;
         case how::already:
-        case how::refused: break;
+        case how::refused:
+            break;
     }
 }
 

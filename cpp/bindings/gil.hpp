@@ -1,7 +1,7 @@
 #pragma once
 
-// The one place that knows how a thread attaches to the interpreter (takes the GIL or, on a free-threaded build,
-// enters the attached state) and detaches from it. See cpp/README.md, "Who may be attached when".
+// The one place that knows how a thread attaches to the interpreter (takes the GIL or, on a free-threaded
+// build, enters the attached state) and detaches from it. See cpp/README.md, "Who may be attached when".
 
 #include <Python.h>
 
@@ -22,19 +22,27 @@ inline thread_local PyThreadState* detached_state = nullptr;
 // Threads that detached in order to wait for us. While there is one, the GIL is probably free.
 inline std::atomic<std::uint32_t> waiting_threads{0};
 
-[[nodiscard]] inline bool is_detached_here() noexcept { return detached_state != nullptr; }
+[[nodiscard]] inline bool is_detached_here() noexcept {
+    return detached_state != nullptr;
+}
 
 // Our workers that are attached. While there is one it is draining a queue, and will let go of the GIL soon.
 inline std::atomic<std::uint32_t> draining_workers{0};
 
 // Whether this thread may touch Python objects right now.
-[[nodiscard]] inline bool is_attached_here() noexcept { return !is_detached_here() && PyGILState_Check() != 0; }
+[[nodiscard]] inline bool is_attached_here() noexcept {
+    return !is_detached_here() && PyGILState_Check() != 0;
+}
 
 // The contextvars context this thread is in; borrowed, null if there has been none yet.
-[[nodiscard]] inline PyObject* current_context() noexcept { return PyThreadState_Get()->context; }
+[[nodiscard]] inline PyObject* current_context() noexcept {
+    return PyThreadState_Get()->context;
+}
 
 // Attached -> detached. Every detach is undone on the same thread.
-inline void detach() { detached_state = PyEval_SaveThread(); }
+inline void detach() {
+    detached_state = PyEval_SaveThread();
+}
 
 // Detached by us -> attached. From finalisation on this does not return: up to CPython 3.13 the thread is
 // unwound (so nothing above may be noexcept), from 3.14 it sleeps for ever.
@@ -44,8 +52,8 @@ inline void attach() {
     PyEval_RestoreThread(mine);
 }
 
-// The same for a worker that has a job to run. Whoever queued it may be about to detach and wait; queueing for
-// the GIL before that costs a sleep each way, so first gives that a few microseconds to happen.
+// The same for a worker that has a job to run. Whoever queued it may be about to detach and wait; queueing
+// for the GIL before that costs a sleep each way, so first gives that a few microseconds to happen.
 void attach_for_work();
 // What attach_for_work took, given back; nothing if it was given back already.
 void detach_after_work();
@@ -60,18 +68,19 @@ inline void ensure_attached() {
     if (is_detached_here()) attach();
 }
 
-// Lets other threads have a turn, if one asks for it; costs some ten nanoseconds if none does. C functions never
-// look at the request by themselves. Returns false with an error set if a signal handler raised.
-// Runs a Python function that does nothing: entering the eval loop is where CPython looks. Detaching and attaching
-// again would not do: it wakes the waiting thread, which finds the GIL taken again and starts its patience anew.
+// Lets other threads have a turn, if one asks for it; costs some ten nanoseconds if none does. C functions
+// never look at the request by themselves. Returns false with an error set if a signal handler raised. Runs a
+// Python function that does nothing: entering the eval loop is where CPython looks. Detaching and attaching
+// again would not do: it wakes the waiting thread, which finds the GIL taken again and starts its patience
+// anew.
 [[nodiscard]] bool checkpoint();
 void set_checkpoint_function(PyObject* function); // takes a new reference
 
 // How long a draining worker may go on without a checkpoint.
 inline constexpr std::int64_t checkpoint_interval_ns = 1'000'000;
 
-// Detached in this scope, on a thread that was attached: for waiting. The other side may rely on the GIL being
-// free as soon as it sees what this thread publishes from here.
+// Detached in this scope, on a thread that was attached: for waiting. The other side may rely on the GIL
+// being free as soon as it sees what this thread publishes from here.
 class detached {
   public:
     detached() {
@@ -86,8 +95,8 @@ class detached {
     detached& operator=(const detached&) = delete;
 };
 
-// Attached in this scope, whatever thread this is and whether or not it was. Not to be used once the interpreter
-// is going away (see attach).
+// Attached in this scope, whatever thread this is and whether or not it was. Not to be used once the
+// interpreter is going away (see attach).
 class attached {
   public:
     attached();
@@ -103,9 +112,9 @@ class attached {
     PyGILState_STATE foreign_state_{};
 };
 
-// Waits, detached, by calling `wait(until)` (a wait_status) until it says `woken` or `timed_out`; signal handlers
-// run in between, and on the main thread at least five times a second, in case a signal came just before the wait.
-// 1: woken, 0: timed out, -1: a handler raised, the error is set.
+// Waits, detached, by calling `wait(until)` (a wait_status) until it says `woken` or `timed_out`; signal
+// handlers run in between, and on the main thread at least five times a second, in case a signal came just
+// before the wait. 1: woken, 0: timed out, -1: a handler raised, the error is set.
 template <class Deadline, class Wait>
 int wait_detached(Deadline until, Wait&& wait);
 

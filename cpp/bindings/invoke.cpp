@@ -1,7 +1,9 @@
 #include "invoke.hpp"
 
 #include "errors.hpp"
+#include "gil.hpp"
 #include "python_env.hpp"
+#include "python_module.hpp"
 
 namespace loomy::py {
 namespace {
@@ -14,7 +16,8 @@ PyObject* call_worker(frame& where, PyObject* context, PyObject* payload) {
         Py_DECREF(nothing);
     }
     PyObject* const arguments[] = {nullptr, context, payload};
-    return PyObject_Vectorcall(env.process_method, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    return PyObject_Vectorcall(env.process_method, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                               nullptr);
 }
 
 // Notes pile up on an exception object that is raised again and again, so each is added once.
@@ -38,7 +41,8 @@ PyObject* call_target(const python_pool& home, PyObject* target, frame& where, r
             PyObject* const arguments[] = {nullptr, payload};
             return PyObject_Vectorcall(target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
         }
-        case pool_kind::callbacks: return PyObject_CallNoArgs(payload);
+        case pool_kind::callbacks:
+            return PyObject_CallNoArgs(payload);
         case pool_kind::context: {
             PyObject* const context = call.context();
             if (context == nullptr) return nullptr;
@@ -56,8 +60,8 @@ PyObject* call_target(const python_pool& home, PyObject* target, frame& where, r
 PyObject* job_failure(const python_pool& home, const frame& where) {
     PyObject* const raised = errors::take_raised();
     if (PyErr_GivenExceptionMatches(raised, PyExc_Exception)) {
-        PyObject* const note =
-            PyUnicode_FromFormat("in loomy pool '%U', worker %u", home.name, static_cast<unsigned>(where.where.id));
+        PyObject* const note = PyUnicode_FromFormat("in loomy pool '%U', worker %u", home.name,
+                                                    static_cast<unsigned>(where.where.id));
         if (note != nullptr) {
             add_note_once(raised, note);
             Py_DECREF(note);
@@ -65,9 +69,10 @@ PyObject* job_failure(const python_pool& home, const frame& where) {
         PyErr_Clear();
         return raised;
     }
-    PyObject* panic = errors::make(errors::worker_panic(), raised,
-                                   "a job of pool '%U' on worker %u raised %s, which is not an Exception; see __cause__",
-                                   home.name, static_cast<unsigned>(where.where.id), Py_TYPE(raised)->tp_name);
+    PyObject* panic =
+        errors::make(errors::worker_panic(), raised,
+                     "a job of pool '%U' on worker %u raised %s, which is not an Exception; see __cause__",
+                     home.name, static_cast<unsigned>(where.where.id), Py_TYPE(raised)->tp_name);
     if (panic == nullptr) {
         panic = errors::take_raised(); // out of memory
     }
@@ -89,6 +94,19 @@ void tell_job_complete(PyObject* table, PyObject* payload, PyObject* result, dou
     if (duration != nullptr) python_pool::call_hook(table, job_complete, arguments, 3);
     Py_XDECREF(duration);
     PyErr_Clear();
+}
+
+bool is_interrupt_of_this_thread() {
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0 || !gil::is_main_thread()) return false;
+    PyObject* const raised = errors::take_raised();
+    PyObject* const judge = borrowed_class("loomy._reports", "is_interrupt");
+    PyObject* const verdict = judge != nullptr ? PyObject_CallOneArg(judge, raised) : nullptr;
+    const bool interrupt = verdict != Py_False; // in doubt it is the user who wants to stop
+    Py_XDECREF(verdict);
+    PyErr_Clear();
+    errors::raise(raised);
+    Py_DECREF(raised);
+    return interrupt;
 }
 
 } // namespace loomy::py

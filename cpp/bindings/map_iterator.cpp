@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <new>
 
-#include "arguments.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
+#include "invoke.hpp"
 #include "loomy/base/clock.hpp"
 #include "map_window.hpp"
 #include "pool_object.hpp"
@@ -14,14 +14,17 @@
 namespace loomy::py {
 namespace {
 
-// How far a map without an explicit buffer pulls ahead: far enough to keep the workers busy; further only while jobs
-// are so short that handing them over is what takes the time.
+// How far a map without an explicit buffer pulls ahead: far enough to keep the workers busy; further only
+// while jobs are so short that handing them over is what takes the time.
 constexpr std::size_t widest_window = 256;
 constexpr std::int64_t short_wait_ns = 100'000;
 
 struct map_state {
     map_state(python_pool& home_, PyObject* source_, bool ordered, const call_limits& limits_)
-        : home(ref<python_pool>::share(&home_)), source(source_), limits(limits_), window(ordered),
+        : home(ref<python_pool>::share(&home_)),
+          source(source_),
+          limits(limits_),
+          window(ordered),
           context(Py_XNewRef(limits_.context)) {}
     ~map_state() {
         window.abandon();
@@ -37,19 +40,20 @@ struct map_state {
     PyObject* source_error = nullptr; // what the iterator raised; raised in turn, after the results before it
     call_limits limits;
     map_window window;
-    PyObject* context;                // keeps what `limits` borrows
+    PyObject* context; // keeps what `limits` borrows
     std::size_t width = 0;
     bool fixed_width = false;
     bool busy = false; // pulling, which runs Python: another call meanwhile is refused
 };
 
 struct map_iterator {
-    PyObject_HEAD
-    PyObject* weak_references;
+    PyObject_HEAD PyObject* weak_references;
     map_state* state; // null when closed
 };
 
-map_iterator* as_map(PyObject* self) noexcept { return reinterpret_cast<map_iterator*>(self); }
+map_iterator* as_map(PyObject* self) noexcept {
+    return reinterpret_cast<map_iterator*>(self);
+}
 
 // Pulls and submits one payload. 1: submitted, 0: nothing more to submit now, -1: error set.
 int pull_one(map_state& map) {
@@ -75,7 +79,8 @@ int pull_one(map_state& map) {
     }
     if (made == nullptr) {
         Py_DECREF(payload);
-        // A payload that is no job (not callable) is the error of its turn; the rest of the input is not pulled.
+        // A payload that is no job (not callable) is the error of its turn; the rest of the input is not
+        // pulled.
         map.source_error = errors::take_raised();
         Py_CLEAR(map.source);
         return 0;
@@ -85,8 +90,8 @@ int pull_one(map_state& map) {
     return 1;
 }
 
-// Pulls ahead: up to the width while there is nothing to hand out; else just enough to keep workers busy while
-// the consumer is.
+// Pulls ahead: up to the width while there is nothing to hand out; else just enough to keep workers busy
+// while the consumer is.
 int pull_ahead(map_state& map) {
     map.busy = true;
     int pulled = 1;
@@ -107,7 +112,8 @@ void close_map(map_iterator* self) {
 int outstanding(map_iterator* self) {
     map_state& map = *self->state;
     if (map.busy) {
-        PyErr_SetString(PyExc_ValueError, "the map is being advanced already, by its own payloads or by another thread");
+        PyErr_SetString(PyExc_ValueError,
+                        "the map is being advanced already, by its own payloads or by another thread");
         return 0;
     }
     if (pull_ahead(map) < 0) {
@@ -195,20 +201,27 @@ PyObject* map_anext(PyObject* self) {
     return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
 }
 
-PyObject* map_self(PyObject* self) { return Py_NewRef(self); }
+PyObject* map_self(PyObject* self) {
+    return Py_NewRef(self);
+}
 
 PyObject* map_close(PyObject* self, PyObject*) {
     if (as_map(self)->state != nullptr && as_map(self)->state->busy) {
-        PyErr_SetString(PyExc_ValueError, "the map is being advanced and cannot be closed by its own payloads");
+        PyErr_SetString(PyExc_ValueError,
+                        "the map is being advanced and cannot be closed by its own payloads");
         return nullptr;
     }
     close_map(as_map(self));
     Py_RETURN_NONE;
 }
 
-PyObject* map_enter(PyObject* self, PyObject*) { return Py_NewRef(self); }
+PyObject* map_enter(PyObject* self, PyObject*) {
+    return Py_NewRef(self);
+}
 
-PyObject* map_exit(PyObject* self, PyObject*) { return map_close(self, nullptr); }
+PyObject* map_exit(PyObject* self, PyObject*) {
+    return map_close(self, nullptr);
+}
 
 int map_traverse(PyObject* self, visitproc visit, void* arg) {
     const map_state* const state = as_map(self)->state;
@@ -240,7 +253,8 @@ void map_dealloc(PyObject* self) {
 PyObject* map_represent(PyObject* self) {
     const map_state* const state = as_map(self)->state;
     if (state == nullptr) return PyUnicode_FromString("<loomy.MapIterator: ended>");
-    return PyUnicode_FromFormat("<loomy.MapIterator of pool '%U': %zu ahead>", state->home->name, state->window.size());
+    return PyUnicode_FromFormat("<loomy.MapIterator of pool '%U': %zu ahead>", state->home->name,
+                                state->window.size());
 }
 
 PyMethodDef methods[] = {
@@ -251,7 +265,8 @@ PyMethodDef methods[] = {
      PyDoc_STR("__exit__($self, exc_type, exc, traceback, /)\n--\n\nclose().")},
     {"_poll", map_poll, METH_NOARGS,
      PyDoc_STR("_poll($self)\n--\n\nAn ended job, a list of jobs to wait for one of, or None at the end.")},
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("MapIterator[Out], for type hints.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("MapIterator[Out], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
 
 PyAsyncMethods async_methods = {nullptr, map_self, map_anext, nullptr};
@@ -283,42 +298,10 @@ PyObject* make_map_iterator(python_pool& home, PyObject* payloads, bool ordered,
         return PyErr_NoMemory();
     }
     self->state->fixed_width = buffer > 0;
-    self->state->width = buffer > 0 ? static_cast<std::size_t>(buffer) : 2 * std::size_t{home.core->size()} + 2;
+    self->state->width =
+        buffer > 0 ? static_cast<std::size_t>(buffer) : 2 * std::size_t{home.core->size()} + 2;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
-}
-
-PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    static const argument_names expected{"payloads", "ordered", "buffer", "timeout", "ctx"};
-    python_pool* const home = pool_of(self);
-    PyObject* given[5] = {nullptr, nullptr, nullptr, nullptr, nullptr};
-    call_limits limits;
-    if (home == nullptr || !expected.parse("map", args, count, names, 1, 1, given) ||
-        !limits.parse(given[3], given[4])) {
-        return nullptr;
-    }
-    const int ordered = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 1;
-    if (ordered < 0) return nullptr;
-    Py_ssize_t buffer = 0;
-    if (given[2] != nullptr && given[2] != Py_None) {
-        if (!PyLong_Check(given[2]) || PyBool_Check(given[2])) {
-            return PyErr_Format(PyExc_TypeError, "buffer is a number of payloads, an int, or None, not %.100s",
-                                Py_TYPE(given[2])->tp_name);
-        }
-        buffer = PyLong_AsSsize_t(given[2]);
-        if (buffer == -1 && PyErr_Occurred() != nullptr) {
-            if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return nullptr;
-            PyErr_Clear();
-            PyObject* const zero = PyLong_FromLong(0);
-            const int positive = zero != nullptr ? PyObject_RichCompareBool(given[2], zero, Py_GT) : -1;
-            Py_XDECREF(zero);
-            if (positive < 0) return nullptr;
-            buffer = positive != 0 ? PY_SSIZE_T_MAX : 0;
-        }
-        if (buffer < 1) return PyErr_Format(PyExc_ValueError, "buffer must be at least 1, not %R", given[2]);
-    }
-    if (home->core->closed()) return raise_not_running(*home);
-    return make_map_iterator(*home, given[0], ordered != 0, buffer, limits);
 }
 
 int register_map_iterator(PyObject* module) {

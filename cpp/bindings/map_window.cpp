@@ -39,7 +39,8 @@ void map_window::add(async_result* submitted) {
 
 bool map_window::has_finished() noexcept {
     if (ordered_) {
-        return !in_order_.empty() && (in_order_.front()->job.finished() || in_order_.front()->job.home->core->dead());
+        return !in_order_.empty() &&
+               (in_order_.front()->job.finished() || in_order_.front()->job.home->core->dead());
     }
     const std::lock_guard guard(finished_->lock);
     return !finished_->ended.empty();
@@ -70,7 +71,8 @@ int map_window::wait() {
         Py_DECREF(reinterpret_cast<PyObject*>(one));
         return woken;
     }
-    if ((*outstanding_.begin())->job.home->core->dead()) return wait_for(*outstanding_.begin(), deadline::never());
+    if ((*outstanding_.begin())->job.home->core->dead())
+        return wait_for(*outstanding_.begin(), deadline::never());
     parker sleeper;
     {
         const std::lock_guard guard(finished_->lock);
@@ -87,7 +89,9 @@ int map_window::wait() {
 PyObject* map_window::awaited() const {
     PyObject* const list = PyList_New(0);
     if (list == nullptr) return nullptr;
-    const auto append = [list](async_result* one) { return PyList_Append(list, reinterpret_cast<PyObject*>(one)) == 0; };
+    const auto append = [list](async_result* one) {
+        return PyList_Append(list, reinterpret_cast<PyObject*>(one)) == 0;
+    };
     bool whole = true;
     if (ordered_) {
         whole = append(in_order_.front());

@@ -12,13 +12,15 @@
 
 namespace loomy::py {
 
-// The jobs a map has submitted and not yet handed out: in input order, or in the order in which they end. Owns a
-// reference to each. Used by one thread at a time; completions come from any.
+// The jobs a map has submitted and not yet handed out: in input order, or in the order in which they end.
+// Owns a reference to each. Used by one thread at a time; completions come from any.
 class map_window {
   public:
     explicit map_window(bool ordered) : ordered_(ordered), finished_(ref<inbox>::adopt(new inbox)) {}
 
-    [[nodiscard]] std::size_t size() const noexcept { return ordered_ ? in_order_.size() : outstanding_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return ordered_ ? in_order_.size() : outstanding_.size();
+    }
     // Takes over a reference.
     void add(async_result* submitted);
     // Whether take() has something to give.

@@ -1,28 +1,24 @@
-#include <pybind11/pybind11.h>
-
 #include "async_result.hpp"
 #include "build_info.hpp"
 #include "context.hpp"
 #include "context_snapshot.hpp"
 #include "errors.hpp"
 #include "map_iterator.hpp"
-#include "one_interpreter.hpp"
 #include "pool_object.hpp"
 #include "process_exit.hpp"
+#include "registration.hpp"
 #include "running_call.hpp"
 
+namespace loomy::py {
+
+constexpr registration in_order[] = {
+    register_interpreter,    register_errors,         register_build_info,   register_context,
+    register_context_layout, register_async_result,   register_map_iterator, register_pool,
+    register_current,        register_process_events,
+};
+
+} // namespace loomy::py
+
 PYBIND11_MODULE(_loomy, m, pybind11::mod_gil_not_used()) {
-    using namespace loomy::py;
-    register_or_throw(m, {
-                             register_interpreter,
-                             register_errors,
-                             register_build_info,
-                             register_context,
-                             register_context_layout,
-                             register_async_result,
-                             register_map_iterator,
-                             register_pool,
-                             register_current,
-                             register_process_events,
-                         });
+    loomy::py::register_all(m, loomy::py::in_order);
 }

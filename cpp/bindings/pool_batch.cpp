@@ -32,7 +32,8 @@ PyObject* empty_result() {
 
 std::optional<batch_items> take_items(PyObject* payloads) {
     if (Py_TYPE(payloads)->tp_iter == nullptr && PySequence_Check(payloads) == 0) {
-        PyErr_Format(PyExc_TypeError, "a batch takes an iterable of payloads, not %.100s", Py_TYPE(payloads)->tp_name);
+        PyErr_Format(PyExc_TypeError, "a batch takes an iterable of payloads, not %.100s",
+                     Py_TYPE(payloads)->tp_name);
         return std::nullopt;
     }
     batch_items items;
@@ -48,8 +49,8 @@ ref<python_batch> make_batch(python_pool& home, batch_items items, const call_li
         return {};
     }
     PyObject_GC_UnTrack(results); // its holes are not for others to see
-    auto* const made = new (std::nothrow) python_batch(ref<python_pool>::share(&home), std::move(items), results,
-                                                       snapshot, limits.token, limits.context);
+    auto* const made = new (std::nothrow) python_batch(ref<python_pool>::share(&home), std::move(items),
+                                                       results, snapshot, limits.token, limits.context);
     if (made == nullptr) {
         Py_DECREF(results);
         Py_XDECREF(snapshot);
@@ -101,10 +102,15 @@ int submit_batch(python_pool& home, python_batch& whole, const call_limits& limi
             return -1;
         }
         switch (meet_full(home, limits)) {
-            case full_answer::failed: return -1;
-            case full_answer::again: continue;
-            case full_answer::over: end_unsubmitted(home, whole, limits.over()); return 0;
-            case full_answer::run_here: break;
+            case full_answer::failed:
+                return -1;
+            case full_answer::again:
+                continue;
+            case full_answer::over:
+                end_unsubmitted(home, whole, limits.over());
+                return 0;
+            case full_answer::run_here:
+                break;
         }
         try {
             slot& guest = home.core->enter_as_guest();
@@ -183,8 +189,8 @@ PyObject* process_batch_async(python_pool& home, batch_items items, const call_l
         return PyErr_NoMemory();
     }
     if (limits.given()) {
-        answer->job.limits.reset(new (std::nothrow)
-                                     job_limits(answer->job, limits.token, limits.deadline_is_context, limits.context));
+        answer->job.limits.reset(new (std::nothrow) job_limits(answer->job, limits.token,
+                                                               limits.deadline_is_context, limits.context));
     }
     node->call = &answer_batch;
     node->answer = answer;
@@ -220,8 +226,8 @@ PyObject* process_batch_async(python_pool& home, batch_items items, const call_l
 
 // Waits for a batch the caller has no AsyncResult of. Null with an error set after Ctrl-C.
 PyObject* wait_and_collect(python_pool& home, python_batch& whole) {
-    const int woken = gil::wait_detached(deadline::never(),
-                                         [&](deadline slice) { return home.core->wait(whole, slice); });
+    const int woken =
+        gil::wait_detached(deadline::never(), [&](deadline slice) { return home.core->wait(whole, slice); });
     if (woken > 0) return whole.collect(phase::done);
     PyObject* const raised = errors::take_raised();
     (void)home.core->abandon(whole, phase::cancelled);
@@ -230,8 +236,8 @@ PyObject* wait_and_collect(python_pool& home, python_batch& whole) {
     return nullptr;
 }
 
-std::optional<batch_items> parse(const char* function, PyObject* self, PyObject* const* args, Py_ssize_t count,
-                                 PyObject* names, python_pool** home, call_limits& limits) {
+std::optional<batch_items> parse(const char* function, PyObject* self, PyObject* const* args,
+                                 Py_ssize_t count, PyObject* names, python_pool** home, call_limits& limits) {
     *home = pool_of(self);
     PyObject* given[3] = {nullptr, nullptr, nullptr};
     if (*home == nullptr || !batch_arguments().parse(function, args, count, names, 1, 1, given) ||

@@ -19,15 +19,16 @@ bool parse_size(PyObject* value, std::uint32_t* out) {
     int overflow = 0;
     const long long size = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow != 0 || size < 0 || size > slot_set::capacity) {
-        PyErr_Format(PyExc_ValueError, "the size of a pool must be from 0 to %u, not %R", slot_set::capacity, value);
+        PyErr_Format(PyExc_ValueError, "the size of a pool must be from 0 to %u, not %R", slot_set::capacity,
+                     value);
         return false;
     }
     *out = static_cast<std::uint32_t>(size);
     return true;
 }
 
-// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks there is
-// nothing to wait for: what would have to end is what waits.
+// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks
+// there is nothing to wait for: what would have to end is what waits.
 int wait_for_size(python_pool& home, std::uint32_t size, deadline until) {
     if (home.is_inside() || home.core->dead()) return 1;
     return gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_size(size, slice); });
@@ -53,7 +54,8 @@ int resize(python_pool& home, PyObject* value, bool wait, deadline until) {
     const int gone = wait ? wait_for_size(home, size, until) : 1;
     if (gone == 0) {
         PyErr_Format(errors::job_timed_out(),
-                     "the timeout passed before pool '%U' had shrunk to %u workers; the others leave after the job they "
+                     "the timeout passed before pool '%U' had shrunk to %u workers; the others leave after "
+                     "the job they "
                      "are running",
                      home.name, size);
     }
@@ -108,8 +110,8 @@ PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count,
     int gone = 1;
     if (!home->is_inside() && !home->core->dead()) {
         wait_watch watch(limits, *home->core, &pool::announce_change);
-        gone = gil::wait_detached(limits.until,
-                                  [&](deadline slice) { return home->core->wait_for_size(0, slice, watch.flag()); });
+        gone = gil::wait_detached(
+            limits.until, [&](deadline slice) { return home->core->wait_for_size(0, slice, watch.flag()); });
         if (gone > 0 && home->core->workers() != 0) gone = 0; // the context ended it
         watch.close();
     }
@@ -124,10 +126,11 @@ PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count,
     PyObject* const type = cancelled                    ? errors::job_cancelled()
                            : limits.deadline_is_context ? errors::deadline_exceeded()
                                                         : errors::job_timed_out();
-    return PyErr_Format(type,
-                        "pool '%U' was %s before its jobs had ended: what was queued has failed, what runs was asked "
-                        "to stop, and its threads end with it",
-                        home->name, cancelled ? "cancelled" : "out of time");
+    return PyErr_Format(
+        type,
+        "pool '%U' was %s before its jobs had ended: what was queued has failed, what runs was asked "
+        "to stop, and its threads end with it",
+        home->name, cancelled ? "cancelled" : "out of time");
 }
 
 } // namespace loomy::py

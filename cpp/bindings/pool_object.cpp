@@ -13,11 +13,15 @@
 namespace loomy::py {
 namespace {
 
-pool_object* as_pool(PyObject* self) noexcept { return reinterpret_cast<pool_object*>(self); }
+pool_object* as_pool(PyObject* self) noexcept {
+    return reinterpret_cast<pool_object*>(self);
+}
 
 // Construction.
 
-bool word_is(PyObject* word, const char* text) noexcept { return PyUnicode_CompareWithASCIIString(word, text) == 0; }
+bool word_is(PyObject* word, const char* text) noexcept {
+    return PyUnicode_CompareWithASCIIString(word, text) == 0;
+}
 
 pool_kind kind_of(PyObject* word) noexcept {
     if (word_is(word, "workers")) return pool_kind::workers;
@@ -26,16 +30,16 @@ pool_kind kind_of(PyObject* word) noexcept {
 }
 
 int init(PyObject* self, PyObject* args, PyObject* keywords) {
-    PyObject *kind_word = nullptr, *target = nullptr, *name = nullptr, *hooks = nullptr, *max_pending = nullptr,
-             *full_word = nullptr, *affinity_word = nullptr, *spin = nullptr;
+    PyObject *kind_word = nullptr, *target = nullptr, *name = nullptr, *hooks = nullptr,
+             *max_pending = nullptr, *full_word = nullptr, *affinity_word = nullptr, *spin = nullptr;
     unsigned long size = 0;
     int copy_context = 1;
     if (keywords != nullptr && PyDict_GET_SIZE(keywords) != 0) {
         PyErr_SetString(PyExc_TypeError, "PoolBase takes no keyword arguments; make a loomy.Pool");
         return -1;
     }
-    if (!PyArg_ParseTuple(args, "UOkUOOUpUO:PoolBase", &kind_word, &target, &size, &name, &hooks, &max_pending,
-                          &full_word, &copy_context, &affinity_word, &spin)) {
+    if (!PyArg_ParseTuple(args, "UOkUOOUpUO:PoolBase", &kind_word, &target, &size, &name, &hooks,
+                          &max_pending, &full_word, &copy_context, &affinity_word, &spin)) {
         return -1;
     }
     if (as_pool(self)->home != nullptr) {
@@ -82,10 +86,11 @@ void finalize(PyObject* self) {
     if (home == nullptr || home->core->closed()) return;
     PyObject* const saved = errors::take_raised();
     if (!is_exiting() && home->core->stats().submitted != 0) {
-        if (PyErr_ResourceWarning(self, 1,
-                                  "pool '%U' was collected without being closed; use it in a with statement, or call "
-                                  "shutdown() or close()",
-                                  home->name) < 0) {
+        if (PyErr_ResourceWarning(
+                self, 1,
+                "pool '%U' was collected without being closed; use it in a with statement, or call "
+                "shutdown() or close()",
+                home->name) < 0) {
             errors::report_unraisable("finaliser of a pool", self);
         }
     }
@@ -120,9 +125,9 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 PyObject* represent(PyObject* self) {
     const python_pool* const home = as_pool(self)->home;
     if (home == nullptr) return PyUnicode_FromFormat("<%s, not initialised>", Py_TYPE(self)->tp_name);
-    return PyUnicode_FromFormat("<loomy.%s '%U': %s, size %u, %llu running, %llu queued>", Py_TYPE(self)->tp_name,
-                                home->name, home->core->closed() ? "closed" : "open", home->core->size(),
-                                static_cast<unsigned long long>(home->core->executing()),
+    return PyUnicode_FromFormat("<loomy.%s '%U': %s, size %u, %llu running, %llu queued>",
+                                Py_TYPE(self)->tp_name, home->name, home->core->closed() ? "closed" : "open",
+                                home->core->size(), static_cast<unsigned long long>(home->core->executing()),
                                 static_cast<unsigned long long>(home->core->queue_length()));
 }
 
@@ -176,65 +181,92 @@ PyObject* pool_stats(PyObject* self, PyObject*) {
     python_pool* const home = pool_of(self);
     if (home == nullptr) return nullptr;
     const loomy::pool_stats now = home->core->stats();
-    return Py_BuildValue("(KKKKKKKKKKKKKKdNN)", now.submitted, now.queued, now.running, now.completed, now.failed,
-                         now.cancelled, now.timed_out, now.rejected, now.workers, now.idle, now.peak_queued, now.wakes,
-                         now.parks, now.inlined, now.busy_seconds, counts(now.queue_wait), counts(now.run_time));
+    return Py_BuildValue("(KKKKKKKKKKKKKKdNN)", now.submitted, now.queued, now.running, now.completed,
+                         now.failed, now.cancelled, now.timed_out, now.rejected, now.workers, now.idle,
+                         now.peak_queued, now.wakes, now.parks, now.inlined, now.busy_seconds,
+                         counts(now.queue_wait), counts(now.run_time));
 }
 
 PyMethodDef methods[] = {
     {"process", as_method(pool_process), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("process($self, payload, *, timeout=None, ctx=None)\n--\n\nRun one job and return its result, or raise "
-               "what it raised.\n\ntimeout: seconds from now. A job still queued when it passes never runs; a running "
-               "one is asked to stop and this\ncall returns at once. ctx: a Context; its cancellation and deadline "
-               "count too.\nRaises JobTimedOut, DeadlineExceeded, JobCancelled, PoolNotRunning, PoolFull, WorkerClosed, "
-               "WorkerPanic.\n\nWith affinity=\"any\" and no limit the calling thread runs the job itself when a slot is "
-               "free, as dispatch_sync of\nGrand Central Dispatch does. Blocks with the GIL released; Ctrl-C interrupts "
-               "it.")},
+     PyDoc_STR(
+         "process($self, payload, *, timeout=None, ctx=None)\n--\n\nRun one job and return its result, or "
+         "raise "
+         "what it raised.\n\ntimeout: seconds from now. A job still queued when it passes never runs; a "
+         "running "
+         "one is asked to stop and this\ncall returns at once. ctx: a Context; its cancellation and deadline "
+         "count too.\nRaises JobTimedOut, DeadlineExceeded, JobCancelled, PoolNotRunning, PoolFull, "
+         "WorkerClosed, "
+         "WorkerPanic.\n\nWith affinity=\"any\" and no limit the calling thread runs the job itself when a "
+         "slot is "
+         "free, as dispatch_sync of\nGrand Central Dispatch does. Blocks with the GIL released; Ctrl-C "
+         "interrupts "
+         "it.")},
     {"process_async", as_method(pool_process_async), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
-               "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull or runs the "
-               "job itself when a bounded queue is\nfull, as the pool's on_full says.\nRaises PoolNotRunning when the "
+               "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull "
+               "or runs the "
+               "job itself when a bounded queue is\nfull, as the pool's on_full says.\nRaises PoolNotRunning "
+               "when the "
                "pool was closed.")},
     {"try_process_async", as_method(pool_try_process_async), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("try_process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nAs process_async(), but None when "
+     PyDoc_STR("try_process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nAs process_async(), but "
+               "None when "
                "the queue is full, whatever on_full says; never blocks.")},
     {"process_batch", as_method(pool_process_batch), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("process_batch($self, payloads, *, timeout=None, ctx=None)\n--\n\nRun one job for each payload of an "
-               "iterable and return a BatchResult: results and errors in input order.\n\nOne bad payload never spoils "
+     PyDoc_STR("process_batch($self, payloads, *, timeout=None, ctx=None)\n--\n\nRun one job for each "
+               "payload of an "
+               "iterable and return a BatchResult: results and errors in input order.\n\nOne bad payload "
+               "never spoils "
                "the others. At the timeout (seconds) or when ctx ends, what has not ended has\nJobTimedOut, "
                "DeadlineExceeded or JobCancelled as its error.")},
     {"process_batch_async", as_method(pool_process_batch_async), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("process_batch_async($self, payloads, *, timeout=None, ctx=None)\n--\n\nQueue a batch and return an "
-               "AsyncResult of its BatchResult at once.")},
+     PyDoc_STR(
+         "process_batch_async($self, payloads, *, timeout=None, ctx=None)\n--\n\nQueue a batch and return an "
+         "AsyncResult of its BatchResult at once.")},
     {"map", as_method(pool_map), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("map($self, payloads, *, ordered=True, buffer=None, timeout=None, ctx=None)\n--\n\nIterate over the "
-               "results, for use with for and async for.\n\nPulls at most buffer payloads ahead, so an endless generator "
-               "works in constant memory. ordered=False yields as\njobs finish. The first failing job raises at its "
-               "turn. Closing the iterator cancels what has not started.\ntimeout: seconds from now for the whole "
-               "iteration.")},
+     PyDoc_STR(
+         "map($self, payloads, *, ordered=True, buffer=None, timeout=None, ctx=None)\n--\n\nIterate over the "
+         "results, for use with for and async for.\n\nPulls at most buffer payloads ahead, so an endless "
+         "generator "
+         "works in constant memory. ordered=False yields as\njobs finish. The first failing job raises at "
+         "its "
+         "turn. Closing the iterator cancels what has not started.\ntimeout: seconds from now for the whole "
+         "iteration.")},
     {"set_size", as_method(pool_set_size), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("set_size($self, n, *, wait=True, timeout=None)\n--\n\nGrow or shrink the pool, from any thread, also "
-               "from inside a job or a hook.\n\nShrinking lets idle workers go first and loses no job. wait: until the "
-               "workers have left (never inside the pool's\nown jobs); timeout: seconds, JobTimedOut when it passes.")},
+     PyDoc_STR("set_size($self, n, *, wait=True, timeout=None)\n--\n\nGrow or shrink the pool, from any "
+               "thread, also "
+               "from inside a job or a hook.\n\nShrinking lets idle workers go first and loses no job. wait: "
+               "until the "
+               "workers have left (never inside the pool's\nown jobs); timeout: seconds, JobTimedOut when it "
+               "passes.")},
     {"close", pool_close, METH_NOARGS,
-     PyDoc_STR("close($self)\n--\n\nStop taking jobs, fail what is queued with PoolNotRunning, let what is running "
-               "finish, join the threads.\n\nIdempotent, from any thread. Inside one of the pool's own jobs or hooks it "
-               "does not wait.")},
+     PyDoc_STR(
+         "close($self)\n--\n\nStop taking jobs, fail what is queued with PoolNotRunning, let what is running "
+         "finish, join the threads.\n\nIdempotent, from any thread. Inside one of the pool's own jobs or "
+         "hooks it "
+         "does not wait.")},
     {"shutdown", as_method(pool_shutdown), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("shutdown($self, timeout=None, *, ctx=None)\n--\n\nStop taking jobs, run what is queued, join the "
-               "threads.\n\nAt the timeout (seconds), or when ctx ends, what is queued fails, the contexts of what is "
-               "running are cancelled, and\nJobTimedOut, DeadlineExceeded or JobCancelled is raised, even if a job never "
-               "returns.")},
+     PyDoc_STR(
+         "shutdown($self, timeout=None, *, ctx=None)\n--\n\nStop taking jobs, run what is queued, join the "
+         "threads.\n\nAt the timeout (seconds), or when ctx ends, what is queued fails, the contexts of what "
+         "is "
+         "running are cancelled, and\nJobTimedOut, DeadlineExceeded or JobCancelled is raised, even if a job "
+         "never "
+         "returns.")},
     {"set_hooks", pool_set_hooks, METH_O,
-     PyDoc_STR("set_hooks($self, hooks)\n--\n\nReplace the hooks (None: no hooks), for existing workers too, from any "
+     PyDoc_STR("set_hooks($self, hooks)\n--\n\nReplace the hooks (None: no hooks), for existing workers too, "
+               "from any "
                "thread, also from a hook.")},
     {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe numbers behind stats().")},
-    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("PoolBase[In, Out], for type hints.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("PoolBase[In, Out], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef properties[] = {
     {"size", pool_get_size, pool_assign_size,
-     PyDoc_STR("Jobs that may run at once, an int. Assigning waits until the pool has that size, as set_size() does."),
+     PyDoc_STR("Jobs that may run at once, an int. Assigning waits until the pool has that size, as "
+               "set_size() does."),
      nullptr},
     {"queue_length", get_queue_length, nullptr,
      PyDoc_STR("Payloads queued and not started, those of batches included."), nullptr},
@@ -251,59 +283,10 @@ PyTypeObject pool_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 python_pool* pool_of(PyObject* self) {
     python_pool* const home = as_pool(self)->home;
     if (home == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was not initialised: call Pool.__init__ in your __init__");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this pool was not initialised: call Pool.__init__ in your __init__");
     }
     return home;
-}
-
-bool call_limits::parse(PyObject* timeout, PyObject* ctx) {
-    if (!parse_timeout(timeout, &until, "timeout")) return false;
-    cancel_token* parent = nullptr;
-    if (ctx != nullptr && ctx != Py_None) {
-        parent = context_token(ctx);
-        if (parent == nullptr) return false;
-        context = ctx;
-    }
-    if (until.is_never() && parent == nullptr) return true;
-    try {
-        token = cancel_token::make(until, parent);
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-        return false;
-    }
-    deadline_is_context = parent != nullptr && !parent->when().is_never() && parent->when() <= until;
-    until = token->when();
-    return true;
-}
-
-PyObject* raise_not_running(const python_pool& home) {
-    if (home.core->dead()) {
-        return PyErr_Format(errors::pool_not_running(),
-                            "pool '%U' belongs to the parent process; make a new pool after a fork", home.name);
-    }
-    return PyErr_Format(errors::pool_not_running(), "pool '%U' was closed and takes no more jobs; make a new pool",
-                        home.name);
-}
-
-PyObject* raise_full(python_pool& home) {
-    home.core->count_rejected();
-    const auto depth = static_cast<unsigned long long>(home.core->queue_length());
-    PyObject* const error = PyObject_CallFunction(
-        errors::pool_full(), "NK",
-        PyUnicode_FromFormat("pool '%U' is full: %llu jobs are queued; submit less, wait, or raise max_pending",
-                             home.name, depth),
-        depth);
-    if (error != nullptr) {
-        errors::raise(error);
-        Py_DECREF(error);
-    }
-    return nullptr;
-}
-
-PyObject* raise_no_thread(const python_pool& home) {
-    return PyErr_Format(PyExc_RuntimeError,
-                        "pool '%U' has no worker thread and the system gives it none; the job was not submitted",
-                        home.name);
 }
 
 int register_pool(PyObject* module) {

@@ -9,11 +9,11 @@
 
 namespace loomy::py {
 
-// loomy._loomy.PoolBase, what loomy.Pool derives from: construction and numbers are in pool_object.cpp, size and end
-// in pool_lifecycle.cpp, the calls that submit work in pool_process.cpp, pool_batch.cpp and map_iterator.cpp.
+// loomy._loomy.PoolBase, what loomy.Pool derives from: construction and numbers are in pool_object.cpp, size
+// and end in pool_lifecycle.cpp, the calls that submit work in pool_process.cpp, pool_batch.cpp and
+// map_iterator.cpp.
 struct pool_object {
-    PyObject_HEAD
-    PyObject* weak_references;
+    PyObject_HEAD PyObject* weak_references;
     python_pool* home; // owned; null before __init__
 };
 
@@ -22,9 +22,9 @@ struct pool_object {
 
 // `timeout` and `ctx` of a call, as the job is to have them.
 struct call_limits {
-    deadline until;                  // the earlier of both
-    ref<cancel_token> token;         // null when neither was given
-    PyObject* context = nullptr;     // borrowed
+    deadline until;              // the earlier of both
+    ref<cancel_token> token;     // null when neither was given
+    PyObject* context = nullptr; // borrowed
     bool deadline_is_context = false;
 
     // Either may be null or None. False with an error set.
@@ -40,14 +40,10 @@ PyObject* raise_not_running(const python_pool& home);
 PyObject* raise_full(python_pool& home);
 PyObject* raise_no_thread(const python_pool& home);
 
-// How a full queue was met: a place may be free now (try again), the caller is to run it, the limits ended the wait,
-// or an error is set.
+// How a full queue was met: a place may be free now (try again), the caller is to run it, the limits ended
+// the wait, or an error is set.
 enum class full_answer : std::uint8_t { again, run_here, over, failed };
 [[nodiscard]] full_answer meet_full(python_pool& home, const call_limits& limits);
-
-// Whether the error that is set is a Ctrl-C that arrived while this (the main) thread itself ran a job, and not a
-// KeyboardInterrupt that the job raised.
-[[nodiscard]] bool is_interrupt_of_this_thread();
 
 // Methods and properties; their documentation is in the tables of pool_object.cpp.
 PyObject* pool_get_size(PyObject* self, void*);
@@ -62,9 +58,10 @@ PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t c
 PyObject* pool_process_batch_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 
-// Submits one job for `payload`: an AsyncResult, or null with an error set. `full_is_none`: None when the queue is
-// full, whatever on_full says.
-[[nodiscard]] PyObject* submit_one(python_pool& home, PyObject* payload, const call_limits& limits, bool full_is_none);
+// Submits one job for `payload`: an AsyncResult, or null with an error set. `full_is_none`: None when the
+// queue is full, whatever on_full says.
+[[nodiscard]] PyObject* submit_one(python_pool& home, PyObject* payload, const call_limits& limits,
+                                   bool full_is_none);
 
 [[nodiscard]] int register_pool(PyObject* module);
 

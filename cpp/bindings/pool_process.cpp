@@ -27,12 +27,14 @@ const argument_names& job_arguments() {
 bool check_payload(const python_pool& home, PyObject* payload) {
     if (home.kind != pool_kind::callbacks || PyCallable_Check(payload) != 0) return true;
     PyErr_Format(errors::job_not_callable(),
-                 "pool '%U' runs callbacks: pass a callable without arguments (functools.partial binds them), not %.100s",
+                 "pool '%U' runs callbacks: pass a callable without arguments (functools.partial binds "
+                 "them), not %.100s",
                  home.name, Py_TYPE(payload)->tp_name);
     return false;
 }
 
-// Runs one job on this thread and on that slot, without a job object. New reference or null with the error set.
+// Runs one job on this thread and on that slot, without a job object. New reference or null with the error
+// set.
 PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     slot_stats& stats = here.where.stats;
     home.core->count_submitted(1);
@@ -80,7 +82,8 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     return result;
 }
 
-// Puts a made job into the queue, as the pool's on_full says. 1: it is in, or has ended; 0: full; -1: error set.
+// Puts a made job into the queue, as the pool's on_full says. 1: it is in, or has ended; 0: full; -1: error
+// set.
 int submit_result(python_pool& home, async_result* made, const call_limits& limits, bool full_is_none) {
     for (;;) {
         submitted answer{};
@@ -91,19 +94,28 @@ int submit_result(python_pool& home, async_result* made, const call_limits& limi
             return -1;
         }
         switch (answer) {
-            case submitted::accepted: return 1;
-            case submitted::closed: raise_not_running(home); return -1;
-            case submitted::no_thread: raise_no_thread(home); return -1;
-            case submitted::full: break;
+            case submitted::accepted:
+                return 1;
+            case submitted::closed:
+                raise_not_running(home);
+                return -1;
+            case submitted::no_thread:
+                raise_no_thread(home);
+                return -1;
+            case submitted::full:
+                break;
         }
         if (full_is_none) return 0;
         switch (meet_full(home, limits)) {
-            case full_answer::failed: return -1;
-            case full_answer::again: continue;
+            case full_answer::failed:
+                return -1;
+            case full_answer::again:
+                continue;
             case full_answer::over:
                 home.core->end_unsubmitted(made->job, phase_for(limits.over()));
                 return 1;
-            case full_answer::run_here: break;
+            case full_answer::run_here:
+                break;
         }
         try {
             slot& guest = home.core->enter_as_guest();
@@ -133,8 +145,8 @@ async_result* make(python_pool& home, PyObject* payload, const call_limits& limi
     if (snapshot == nullptr && home.copy_context) return nullptr;
     async_result* const made = make_async_result(home, payload, snapshot);
     if (made == nullptr || !limits.given()) return made;
-    made->job.limits.reset(new (std::nothrow)
-                               job_limits(made->job, limits.token, limits.deadline_is_context, limits.context));
+    made->job.limits.reset(
+        new (std::nothrow) job_limits(made->job, limits.token, limits.deadline_is_context, limits.context));
     if (made->job.limits) return made;
     discard(made);
     PyErr_NoMemory();
@@ -171,7 +183,8 @@ async_result* open_and_make(python_pool& home, PyObject* payload, const call_lim
     return make(home, payload, limits);
 }
 
-// The answer of a job that was submitted, and the end of the caller's reference. At the deadline the job is ended.
+// The answer of a job that was submitted, and the end of the caller's reference. At the deadline the job is
+// ended.
 PyObject* wait_for_answer(python_pool& home, async_result* made, int woken) {
     PyObject* answer = nullptr;
     if (woken == 0) {
@@ -191,8 +204,8 @@ PyObject* wait_for_answer(python_pool& home, async_result* made, int woken) {
     return answer;
 }
 
-// process() through the queue. Detached before the job is published, and until its result is: the worker finds the
-// GIL free, and so does this thread when it comes back.
+// process() through the queue. Detached before the job is published, and until its result is: the worker
+// finds the GIL free, and so does this thread when it comes back.
 PyObject* process_queued(python_pool& home, PyObject* payload, const call_limits& limits) {
     async_result* const made = open_and_make(home, payload, limits);
     if (made == nullptr) return nullptr;
@@ -235,39 +248,6 @@ PyObject* process_queued(python_pool& home, PyObject* payload, const call_limits
 }
 
 } // namespace
-
-full_answer meet_full(python_pool& home, const call_limits& limits) {
-    switch (home.on_full) {
-        case when_full::raise: raise_full(home); return full_answer::failed;
-        case when_full::caller_runs: return full_answer::run_here;
-        case when_full::block: break;
-    }
-    pool& core = *home.core;
-    if (frame* const inside = frame::of(core)) {
-        // A job that waits for a place in its own pool makes one, or nobody might.
-        const gil::detached scope;
-        if (core.make_place(*inside)) return full_answer::again;
-    }
-    wait_watch watch(limits, core, &pool::announce_places);
-    const int woken = gil::wait_detached(limits.until,
-                                         [&](deadline slice) { return core.wait_for_place(slice, watch.flag()); });
-    watch.close();
-    if (woken < 0) return full_answer::failed;
-    return woken == 0 || limits.over() != cancel_reason::none ? full_answer::over : full_answer::again;
-}
-
-bool is_interrupt_of_this_thread() {
-    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0 || !gil::is_main_thread()) return false;
-    PyObject* const raised = errors::take_raised();
-    PyObject* const judge = borrowed_class("loomy._reports", "is_interrupt");
-    PyObject* const verdict = judge != nullptr ? PyObject_CallOneArg(judge, raised) : nullptr;
-    const bool interrupt = verdict != Py_False; // in doubt it is the user who wants to stop
-    Py_XDECREF(verdict);
-    PyErr_Clear();
-    errors::raise(raised);
-    Py_DECREF(raised);
-    return interrupt;
-}
 
 PyObject* pool_process(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     python_pool* const home = pool_of(self);

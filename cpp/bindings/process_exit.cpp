@@ -51,7 +51,8 @@ PyObject* after_fork_in_parent(PyObject*, PyObject*) {
 }
 
 PyObject* after_fork_in_child(PyObject*, PyObject*) {
-    // Only the forking thread exists here: whatever another one held is held for ever, and no worker will come.
+    // Only the forking thread exists here: whatever another one held is held for ever, and no worker will
+    // come.
     reset_address_wait_after_fork();
     listener_lock::reset_after_fork();
     spin_permits::reset_after_fork();
@@ -65,7 +66,8 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
 
 PyMethodDef functions[] = {
     {"_at_exit", at_exit, METH_NOARGS,
-     PyDoc_STR("_at_exit()\n--\n\nClose all pools; what runs gets its context cancelled and a second to end.")},
+     PyDoc_STR(
+         "_at_exit()\n--\n\nClose all pools; what runs gets its context cancelled and a second to end.")},
     {"_before_fork", before_fork, METH_NOARGS, PyDoc_STR("_before_fork()\n--\n\nFor os.register_at_fork.")},
     {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS,
      PyDoc_STR("_after_fork_in_parent()\n--\n\nFor os.register_at_fork.")},
@@ -75,7 +77,9 @@ PyMethodDef functions[] = {
 
 } // namespace
 
-bool is_exiting() noexcept { return exiting.load(std::memory_order_relaxed); }
+bool is_exiting() noexcept {
+    return exiting.load(std::memory_order_relaxed);
+}
 
 int register_process_events(PyObject* module) {
     timer::set_thread_starter(&start_service_thread);

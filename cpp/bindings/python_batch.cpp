@@ -28,7 +28,13 @@ PyObject* at(PyObject* list, std::uint64_t index) noexcept {
 
 python_batch::python_batch(ref<python_pool> home_, batch_items items, PyObject* results, PyObject* snapshot,
                            ref<cancel_token> token_, PyObject* context)
-    : batch(items.size()), home(std::move(home_)), token(std::move(token_)), items_(std::move(items)), results_(results), snapshot_(snapshot), context_(Py_XNewRef(context)) {}
+    : batch(items.size()),
+      home(std::move(home_)),
+      token(std::move(token_)),
+      items_(std::move(items)),
+      results_(results),
+      snapshot_(snapshot),
+      context_(Py_XNewRef(context)) {}
 
 python_batch::~python_batch() {
     if (results_ != nullptr) {
@@ -59,7 +65,9 @@ void python_batch::dispose() {
     }
 }
 
-void python_batch::destroy() { delete this; }
+void python_batch::destroy() {
+    delete this;
+}
 
 // One thread's part in the batch.
 struct python_batch::participant {
@@ -81,9 +89,11 @@ std::uint64_t python_batch::take_part(frame& where) {
     if (context != nullptr && PyContext_Enter(context) != 0) PyErr_Clear();
     std::uint64_t done = 0;
     {
-        running_call call(*home, where, nullptr, token.get(), context_ != nullptr ? context_values(context_) : nullptr);
+        running_call call(*home, where, nullptr, token.get(),
+                          context_ != nullptr ? context_values(context_) : nullptr);
         participant self{where, target, table, call};
-        // Claims stay small: an item may take seconds, and then every other one should have a worker of its own.
+        // Claims stay small: an item may take seconds, and then every other one should have a worker of its
+        // own.
         for (range next = claim(1); !next.empty(); next = claim(1)) {
             for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
                 if (run_item(self, i)) continue;
@@ -122,7 +132,8 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
     if (on.target == nullptr) {
         PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
     } else if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
-        PyErr_Format(errors::job_not_callable(), "a pool of callbacks takes zero-argument callables, not %.100s",
+        PyErr_Format(errors::job_not_callable(),
+                     "a pool of callbacks takes zero-argument callables, not %.100s",
                      Py_TYPE(payload)->tp_name);
     } else {
         result = call_target(*home, on.target, on.where, on.call, payload);
@@ -211,24 +222,27 @@ void python_batch::on_abandoned(phase as, bool) {
 PyObject* python_batch::item_error(phase as) const {
     switch (as) {
         case phase::timed_out:
-            return errors::make(deadline_is_context ? errors::deadline_exceeded() : errors::job_timed_out(), nullptr,
-                                "the %s passed before this item of a batch in pool '%U' had ended",
+            return errors::make(deadline_is_context ? errors::deadline_exceeded() : errors::job_timed_out(),
+                                nullptr, "the %s passed before this item of a batch in pool '%U' had ended",
                                 deadline_is_context ? "deadline of the context" : "timeout", home->name);
         case phase::cancelled:
-            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled%s%s", home->name,
-                                token && !token->detail().empty() ? ": " : "", token ? token->detail().c_str() : "");
+            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled%s%s",
+                                home->name, token && !token->detail().empty() ? ": " : "",
+                                token ? token->detail().c_str() : "");
         default: {
             if (home->core->closed()) {
-                return errors::make(errors::pool_not_running(), nullptr,
-                                    "pool '%U' was closed before this item of a batch started; use shutdown() to let "
-                                    "queued jobs finish",
-                                    home->name);
+                return errors::make(
+                    errors::pool_not_running(), nullptr,
+                    "pool '%U' was closed before this item of a batch started; use shutdown() to let "
+                    "queued jobs finish",
+                    home->name);
             }
             const std::lock_guard guard(home->factory_lock);
-            return errors::make(errors::worker_closed(), home->factory_error,
-                                "no worker of pool '%U' could be made to run this item: its factory raised; see "
-                                "__cause__",
-                                home->name);
+            return errors::make(
+                errors::worker_closed(), home->factory_error,
+                "no worker of pool '%U' could be made to run this item: its factory raised; see "
+                "__cause__",
+                home->name);
         }
     }
 }

@@ -15,8 +15,9 @@ namespace loomy::py {
 
 class running_call;
 
-// Many payloads of a Python pool. References count who may touch it: the submitter, an AsyncResult, and one for all
-// the scheduler's holds together. What it holds is Python's, so the last one lets go attached, or defers.
+// Many payloads of a Python pool. References count who may touch it: the submitter, an AsyncResult, and one
+// for all the scheduler's holds together. What it holds is Python's, so the last one lets go attached, or
+// defers.
 class python_batch final : public batch, public deferred::node {
   public:
     // Steals `results` (a list of as many nulls as there are items, untracked) and `snapshot`.
@@ -32,8 +33,8 @@ class python_batch final : public batch, public deferred::node {
     void dispose() override;
     void destroy() override;
 
-    // A BatchResult of what there is: called once, attached, when the batch has ended or was abandoned. Items without
-    // an outcome get the error of `as`. New reference, null with an error set.
+    // A BatchResult of what there is: called once, attached, when the batch has ended or was abandoned. Items
+    // without an outcome get the error of `as`. New reference, null with an error set.
     [[nodiscard]] PyObject* collect(phase as);
 
     // The KeyboardInterrupt that hit the caller while it took part: new reference, or null.
@@ -52,13 +53,14 @@ class python_batch final : public batch, public deferred::node {
     [[nodiscard]] PyObject* item_error(phase as) const;
 
     mutable std::atomic<std::uint32_t> count_{1};
-    batch_items items_;  // each is let go of when it has run
-    PyObject* results_;  // list; entries are null until the item has a result
+    batch_items items_;            // each is let go of when it has run
+    PyObject* results_;            // list; entries are null until the item has a result
     PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
     PyObject* snapshot_;
     PyObject* interrupt_ = nullptr; // the submitter's thread only
-    PyObject* context_; // the submitter's Context or null
-    // On a free-threaded build guards failures_, and results against collect() when the batch can be abandoned.
+    PyObject* context_;             // the submitter's Context or null
+    // On a free-threaded build guards failures_, and results against collect() when the batch can be
+    // abandoned.
     std::mutex outcomes_lock_;
     bool collected_ = false;
 };

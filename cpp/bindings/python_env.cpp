@@ -46,13 +46,15 @@ bool worker_thread_env::ready(slot& self) {
     if (made != nullptr) {
         process = PyObject_GetAttrString(made, "process");
         if (process == nullptr && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-            PyErr_Format(PyExc_TypeError,
-                         "the factory of pool %R returned a %.100s, which has no process(ctx, payload) method; "
-                         "return a loomy.Worker",
-                         home_.name, Py_TYPE(made)->tp_name);
+            PyErr_Format(
+                PyExc_TypeError,
+                "the factory of pool %R returned a %.100s, which has no process(ctx, payload) method; "
+                "return a loomy.Worker",
+                home_.name, Py_TYPE(made)->tp_name);
         }
     }
-    PyObject* const until_ready = process != nullptr ? overridden_method(made, base, "block_until_ready") : nullptr;
+    PyObject* const until_ready =
+        process != nullptr ? overridden_method(made, base, "block_until_ready") : nullptr;
     const bool looked = process != nullptr && PyErr_Occurred() == nullptr;
     PyObject* const on_interrupt = looked ? overridden_method(made, base, "interrupt") : nullptr;
     if (!looked || PyErr_Occurred() != nullptr) {

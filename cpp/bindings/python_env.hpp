@@ -8,7 +8,8 @@
 
 namespace loomy::py {
 
-// The surroundings of a thread that runs Python jobs: attached while it does, detached whenever it might wait.
+// The surroundings of a thread that runs Python jobs: attached while it does, detached whenever it might
+// wait.
 class python_env : public worker_env {
   public:
     bool ready(slot&) override { return true; }

@@ -14,10 +14,16 @@
 
 namespace loomy::py {
 
-job_limits::job_limits(python_job& job, ref<cancel_token> token_, bool deadline_is_context_, PyObject* context_) noexcept
-    : token(std::move(token_)), deadline_is_context(deadline_is_context_), context(Py_XNewRef(context_)), job_(job) {}
+job_limits::job_limits(python_job& job, ref<cancel_token> token_, bool deadline_is_context_,
+                       PyObject* context_) noexcept
+    : token(std::move(token_)),
+      deadline_is_context(deadline_is_context_),
+      context(Py_XNewRef(context_)),
+      job_(job) {}
 
-job_limits::~job_limits() { Py_XDECREF(context); }
+job_limits::~job_limits() {
+    Py_XDECREF(context);
+}
 
 bool job_limits::start(bool timer) {
     job_.add_hold(); // the callback's
@@ -122,8 +128,8 @@ bool python_job::run(frame& where) {
     return succeeded;
 }
 
-// A job that returns when its limits have ended it already is over, even if nobody has said so yet: otherwise one that
-// returns because its deadline passed would race the caller who gives up for the same reason.
+// A job that returns when its limits have ended it already is over, even if nobody has said so yet: otherwise
+// one that returns because its deadline passed would race the caller who gives up for the same reason.
 void python_job::end_if_over() {
     if (!limits) return;
     PyObject* const raised = errors::take_raised();
@@ -180,10 +186,10 @@ void python_job::on_abandoned(phase as, bool was_running) {
         if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
         if (as == phase::refused && !home->core->closed()) {
             const std::lock_guard guard(home->factory_lock);
-            PyObject* const error =
-                errors::make(errors::worker_closed(), home->factory_error,
-                             "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__",
-                             home->name);
+            PyObject* const error = errors::make(
+                errors::worker_closed(), home->factory_error,
+                "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__",
+                home->name);
             if (error != nullptr) put(error, true);
             PyErr_Clear();
         }
@@ -222,25 +228,28 @@ PyObject* python_job::abandoned_error(phase as) const {
     switch (as) {
         case phase::timed_out:
             if (limits && limits->deadline_is_context) {
-                return errors::make(errors::deadline_exceeded(), nullptr,
-                                    "the deadline of the job's context passed before the job in pool '%U' had ended; "
-                                    "give it more time, or make the job check its context more often",
-                                    home->name);
+                return errors::make(
+                    errors::deadline_exceeded(), nullptr,
+                    "the deadline of the job's context passed before the job in pool '%U' had ended; "
+                    "give it more time, or make the job check its context more often",
+                    home->name);
             }
-            return errors::make(errors::job_timed_out(), nullptr,
-                                "the timeout passed before the job in pool '%U' had ended; raise the timeout, or give "
-                                "the pool more workers",
-                                home->name);
+            return errors::make(
+                errors::job_timed_out(), nullptr,
+                "the timeout passed before the job in pool '%U' had ended; raise the timeout, or give "
+                "the pool more workers",
+                home->name);
         case phase::refused:
             if (outcome_ != nullptr && failed_) return Py_NewRef(outcome_);
-            return errors::make(errors::pool_not_running(), nullptr,
-                                "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",
-                                home->name);
+            return errors::make(
+                errors::pool_not_running(), nullptr,
+                "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",
+                home->name);
         default: {
             const std::string why = limits ? limits->token->detail() : std::string();
             return errors::make(errors::job_cancelled(), nullptr,
-                                "the job in pool '%U' was cancelled, by its caller or by its context%s%s", home->name,
-                                why.empty() ? "" : ": ", why.c_str());
+                                "the job in pool '%U' was cancelled, by its caller or by its context%s%s",
+                                home->name, why.empty() ? "" : ": ", why.c_str());
         }
     }
 }
@@ -285,6 +294,8 @@ void python_job::dispose() {
     }
 }
 
-void python_job::destroy() { free_async_result(*this); }
+void python_job::destroy() {
+    free_async_result(*this);
+}
 
 } // namespace loomy::py

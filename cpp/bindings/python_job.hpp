@@ -26,11 +26,13 @@ class python_job;
 class job_limits final : public cancel_token::callback {
   public:
     // `context` is the submitter's Context or null.
-    job_limits(python_job& job, ref<cancel_token> token, bool deadline_is_context, PyObject* context) noexcept;
+    job_limits(python_job& job, ref<cancel_token> token, bool deadline_is_context,
+               PyObject* context) noexcept;
     ~job_limits();
 
-    // After the job was submitted: ends it when the token is cancelled; with `timer`, also when its deadline passes
-    // unnoticed. The job is held meanwhile. False: it was cancelled already. Throws what cancel_token::add throws.
+    // After the job was submitted: ends it when the token is cancelled; with `timer`, also when its deadline
+    // passes unnoticed. The job is held meanwhile. False: it was cancelled already. Throws what
+    // cancel_token::add throws.
     [[nodiscard]] bool start(bool timer);
     // The job has ended, or is about to; perhaps before it could be started to be watched.
     void stop() noexcept;
@@ -50,7 +52,8 @@ class job_limits final : public cancel_token::callback {
 // One payload of a Python pool; part of an AsyncResult, which owns it.
 class python_job final : public job, public deferred::node {
   public:
-    // Pending, with the queue's hold. Steals `snapshot` (may be null). The job is the AsyncResult's to destroy.
+    // Pending, with the queue's hold. Steals `snapshot` (may be null). The job is the AsyncResult's to
+    // destroy.
     python_job(ref<python_pool> home, PyObject* payload, context_snapshot* snapshot) noexcept;
     // The answer of a batch, which holds it until it has ended: never queued itself.
     python_job(ref<python_pool> home, ref<python_batch> of) noexcept;
@@ -61,8 +64,8 @@ class python_job final : public job, public deferred::node {
     void dispose() override;
     void destroy() override; // deferred::node
 
-    // The token of the running call, for whoever cancels the job; null when the call has ended. True: somebody
-    // has asked the job to stop already.
+    // The token of the running call, for whoever cancels the job; null when the call has ended. True:
+    // somebody has asked the job to stop already.
     [[nodiscard]] bool lend_token(cancel_token* token) noexcept;
     // Cancels the context of the running call, if it has one by now.
     void cancel_running(cancel_reason reason);
@@ -91,10 +94,11 @@ class python_job final : public job, public deferred::node {
     [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
                                            bool& stands);
 
-    PyObject* payload_ = nullptr;  // until the job has ended; swapped under listener_lock(this) when hooks may look
-    PyObject* outcome_ = nullptr;  // a result, or the exception if failed_
+    PyObject* payload_ =
+        nullptr; // until the job has ended; swapped under listener_lock(this) when hooks may look
+    PyObject* outcome_ = nullptr;          // a result, or the exception if failed_
     context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
-    cancel_token* token_ = nullptr; // lent by the running call; guarded by listener_lock(this)
+    cancel_token* token_ = nullptr;        // lent by the running call; guarded by listener_lock(this)
     bool failed_ = false;
 };
 

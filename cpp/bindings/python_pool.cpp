@@ -11,11 +11,11 @@
 namespace loomy::py {
 namespace {
 
-std::mutex registry_lock;         // held for a few instructions, and across a fork
+std::mutex registry_lock; // held for a few instructions, and across a fork
 python_pool* registry = nullptr;
 
-constexpr const char* hook_names[hook_count] = {"on_job_start", "on_job_complete", "on_job_error", "on_worker_start",
-                                                "on_worker_stop"};
+constexpr const char* hook_names[hook_count] = {"on_job_start", "on_job_complete", "on_job_error",
+                                                "on_worker_start", "on_worker_stop"};
 
 #if PY_VERSION_HEX >= 0x030D0000
 int find_attribute(PyObject* object, const char* name, PyObject** out) {
@@ -45,7 +45,8 @@ PyObject* overridden_method(PyObject* object, PyObject* base, const char* name) 
     // An attribute of the instance counts as well: that is how mocks do it.
     PyObject* bound = nullptr;
     if (find_attribute(object, name, &bound) == 1) {
-        const bool inherited = mine == plain && PyMethod_Check(bound) && PyMethod_GET_FUNCTION(bound) == plain;
+        const bool inherited =
+            mine == plain && PyMethod_Check(bound) && PyMethod_GET_FUNCTION(bound) == plain;
         if (inherited) Py_CLEAR(bound);
     }
     Py_XDECREF(mine);
@@ -55,8 +56,12 @@ PyObject* overridden_method(PyObject* object, PyObject* base, const char* name) 
 
 python_pool::python_pool(pool_kind kind_, PyObject* target_, PyObject* name_, const pool_options& options,
                          bool any_affinity_)
-    : kind(kind_), any_affinity(any_affinity_), target(Py_NewRef(target_)), name(Py_NewRef(name_)),
-      core(ref<pool>::adopt(new pool(options, *this))), threads_(PyList_New(0)) {
+    : kind(kind_),
+      any_affinity(any_affinity_),
+      target(Py_NewRef(target_)),
+      name(Py_NewRef(name_)),
+      core(ref<pool>::adopt(new pool(options, *this))),
+      threads_(PyList_New(0)) {
     const std::lock_guard guard(registry_lock);
     next_ = registry;
     if (registry != nullptr) registry->previous_ = this;
@@ -83,7 +88,8 @@ bool python_pool::start_thread(slot& self) {
     bool started = thread != nullptr;
     if (started) {
         // Threads that ended long ago are forgotten here, so that a pool that is resized often does not grow.
-        if (PyList_GET_SIZE(threads_) > 2 * static_cast<Py_ssize_t>(core->size()) + 16) prune_ended_threads(threads_);
+        if (PyList_GET_SIZE(threads_) > 2 * static_cast<Py_ssize_t>(core->size()) + 16)
+            prune_ended_threads(threads_);
         if (PyList_Append(threads_, thread) < 0) PyErr_Clear();
         Py_DECREF(thread);
     } else {
@@ -96,8 +102,12 @@ bool python_pool::start_thread(slot& self) {
     return started;
 }
 
-void python_pool::worker_joined(std::uint32_t id) { tell_worker_hook(worker_start, id); }
-void python_pool::worker_left(std::uint32_t id) { tell_worker_hook(worker_stop, id); }
+void python_pool::worker_joined(std::uint32_t id) {
+    tell_worker_hook(worker_start, id);
+}
+void python_pool::worker_left(std::uint32_t id) {
+    tell_worker_hook(worker_stop, id);
+}
 
 void python_pool::tell_worker_hook(hook which, std::uint32_t id) {
     if (!worker_hooks_.load(std::memory_order_relaxed)) return;
@@ -229,8 +239,12 @@ void python_pool::for_each(void (*call)(python_pool&)) {
     for (const ref<python_pool>& one : all) call(*one);
 }
 
-void python_pool::lock_all() { registry_lock.lock(); }
-void python_pool::unlock_all() { registry_lock.unlock(); }
+void python_pool::lock_all() {
+    registry_lock.lock();
+}
+void python_pool::unlock_all() {
+    registry_lock.unlock();
+}
 
 void python_pool::all_dead_in_child() noexcept {
     for (python_pool* one = registry; one != nullptr; one = one->next_) one->core->die_in_child();

@@ -18,12 +18,14 @@ enum class when_full : std::uint8_t { block, raise, caller_runs };
 // Which of the five hooks somebody wrote; the order of the tuple in python_pool::hooks.
 enum hook : Py_ssize_t { job_start, job_complete, job_error, worker_start, worker_stop, hook_count };
 
-// What C++ knows of a Python pool beyond the core's scheduler: what its jobs call, and its Python threads. Shared
-// by the Pool object, its worker threads and its results, so it outlives the Pool object; the Python objects that
-// could lead back to that (target, hooks) are dropped with it. Its last reference is dropped attached.
+// What C++ knows of a Python pool beyond the core's scheduler: what its jobs call, and its Python threads.
+// Shared by the Pool object, its worker threads and its results, so it outlives the Pool object; the Python
+// objects that could lead back to that (target, hooks) are dropped with it. Its last reference is dropped
+// attached.
 class python_pool final : public observer, public ref_counted<python_pool> {
   public:
-    python_pool(pool_kind kind_, PyObject* target_, PyObject* name_, const pool_options& options, bool any_affinity);
+    python_pool(pool_kind kind_, PyObject* target_, PyObject* name_, const pool_options& options,
+                bool any_affinity);
     ~python_pool();
 
     bool start_thread(slot& self) override;
@@ -39,7 +41,8 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     // Calls one hook, if somebody wrote it; what it raises is reported and changes nothing.
     static void call_hook(PyObject* hooks, hook which, PyObject* const* arguments, std::size_t count);
 
-    // The thread that calls is inside a job, a worker hook or a callback of this pool, and must not wait for it.
+    // The thread that calls is inside a job, a worker hook or a callback of this pool, and must not wait for
+    // it.
     [[nodiscard]] bool is_inside() const noexcept;
 
     // Joins the threads that have ended or are ending. Attached. -1 with an error set (Ctrl-C).
@@ -79,8 +82,8 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     python_pool* next_ = nullptr;
 };
 
-// The bound method if somebody overrode that of the class `base` (a loomy base class whose methods do nothing), else
-// null; with an error set only if looking it up failed. New reference.
+// The bound method if somebody overrode that of the class `base` (a loomy base class whose methods do
+// nothing), else null; with an error set only if looking it up failed. New reference.
 [[nodiscard]] PyObject* overridden_method(PyObject* object, PyObject* base, const char* name);
 
 // Marks this thread as inside a worker hook of a pool, for is_inside.

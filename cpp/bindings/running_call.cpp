@@ -16,7 +16,8 @@ running_call* running_call::current() noexcept {
 cancel_token* running_call::token() {
     if (token_) return token_.get();
     try {
-        // A child, also of a token made for this job alone: the job may cancel its context without ending itself.
+        // A child, also of a token made for this job alone: the job may cancel its context without ending
+        // itself.
         token_ = cancel_token::make(deadline::never(), given_);
         home_.core->register_token(where_, token_);
     } catch (const std::bad_alloc&) {
@@ -73,18 +74,23 @@ PyObject* current_worker_id(PyObject*, PyObject*) {
 
 PyMethodDef functions[] = {
     {"current_context", current_context, METH_NOARGS,
-     PyDoc_STR("current_context()\n--\n\nThe context of the job this thread is running, made at the first call; None "
+     PyDoc_STR("current_context()\n--\n\nThe context of the job this thread is running, made at the first "
+               "call; None "
                "outside a job.")},
     {"check_cancelled", check_cancelled, METH_NOARGS,
-     PyDoc_STR("check_cancelled()\n--\n\nRaise JobCancelled or DeadlineExceeded if the job on this thread was "
-               "cancelled.\n\nDoes nothing outside a job. Call it now and then in a long loop.")},
+     PyDoc_STR(
+         "check_cancelled()\n--\n\nRaise JobCancelled or DeadlineExceeded if the job on this thread was "
+         "cancelled.\n\nDoes nothing outside a job. Call it now and then in a long loop.")},
     {"current_worker_id", current_worker_id, METH_NOARGS,
-     PyDoc_STR("current_worker_id()\n--\n\nThe number of the slot this thread is running a job on; None outside a "
-               "job.")},
+     PyDoc_STR(
+         "current_worker_id()\n--\n\nThe number of the slot this thread is running a job on; None outside a "
+         "job.")},
     {nullptr, nullptr, 0, nullptr}};
 
 } // namespace
 
-int register_current(PyObject* module) { return PyModule_AddFunctions(module, functions); }
+int register_current(PyObject* module) {
+    return PyModule_AddFunctions(module, functions);
+}
 
 } // namespace loomy::py

@@ -10,12 +10,13 @@ namespace loomy::py {
 
 class python_job;
 
-// One call of a pool's function that is in progress on this thread: what current_context() and check_cancelled()
-// find. Lives on the stack beside the frame; its context is made when somebody asks for it.
+// One call of a pool's function that is in progress on this thread: what current_context() and
+// check_cancelled() find. Lives on the stack beside the frame; its context is made when somebody asks for it.
 class running_call {
   public:
     // `token` and `values` are what the submitter's context and timeout brought, or null; borrowed.
-    running_call(python_pool& home, frame& where, python_job* job, cancel_token* token, PyObject* values) noexcept
+    running_call(python_pool& home, frame& where, python_job* job, cancel_token* token,
+                 PyObject* values) noexcept
         : home_(home), where_(where), job_(job), given_(token), values_(values), outer_(where.context) {
         where.context = this;
     }

@@ -9,8 +9,8 @@
 #include "python_module.hpp"
 
 #if !defined(_WIN32)
-#include <csignal>
 #include <pthread.h>
+#include <csignal>
 #endif
 
 namespace loomy::py {
@@ -100,7 +100,8 @@ PyObject* service_entry(PyObject* capsule, PyObject*) {
 
 PyMethodDef service_entry_definition = {"service", service_entry, METH_NOARGS, nullptr};
 
-// threading.Thread(target=<builtin bound to the capsule>, name=name, daemon=True), started. Steals the capsule.
+// threading.Thread(target=<builtin bound to the capsule>, name=name, daemon=True), started. Steals the
+// capsule.
 PyObject* start(PyMethodDef& definition, PyObject* capsule, PyObject* name) {
     PyObject* thread = nullptr;
     PyObject* const entry = capsule != nullptr ? PyCFunction_New(&definition, capsule) : nullptr;

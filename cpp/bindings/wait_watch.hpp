@@ -10,8 +10,8 @@
 
 namespace loomy::py {
 
-// Ends a wait of this thread when its context is cancelled: `announce` makes the waiter look again. On the stack of
-// the one who waits, who keeps it until it is closed.
+// Ends a wait of this thread when its context is cancelled: `announce` makes the waiter look again. On the
+// stack of the one who waits, who keeps it until it is closed.
 class wait_watch final : public cancel_token::callback {
   public:
     wait_watch(const call_limits& limits, pool& core, void (pool::*announce)() noexcept)

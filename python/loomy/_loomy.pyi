@@ -4,7 +4,7 @@ Every `timeout` is in seconds and `None` means for ever; deadlines are readings 
 """
 
 from collections.abc import Callable, Generator, Iterable
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, final
 
 from loomy.batch import BatchResult
@@ -50,6 +50,7 @@ def current_worker_id() -> int | None:
 class PoolBase(Generic[_In, _Out]):
     """Queue, workers and lifecycle. It trusts its arguments: `loomy.Pool` has checked them."""
 
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def __init__(
         self,
         kind: Literal["function", "context", "callbacks", "workers"],
@@ -158,6 +159,7 @@ class PoolBase(Generic[_In, _Out]):
 class AsyncResult(Generic[_Out_co]):
     """The result of a job that may not have ended yet."""
 
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def wait(self, timeout: float | None = None) -> _Out_co:
         """Block until the job has ended; return its result, or raise its error or `JobTimedOut`."""
 
@@ -188,6 +190,7 @@ class AsyncResult(Generic[_Out_co]):
 class MapIterator(Generic[_Out_co]):
     """Results of `Pool.map`, for `for` and for `async for`."""
 
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> _Out_co: ...
     def __aiter__(self) -> Self: ...
@@ -225,7 +228,7 @@ class Context:
         """A child that carries one more value."""
 
     def cancel(self, reason: object = None) -> bool:
-        """Cancel this context and its children; True if this call did it. `reason` becomes part of the error."""
+        """Cancel this context and its children; True if this call did it. `reason` shows in the error."""
 
     @property
     def cancelled(self) -> bool:

@@ -1,7 +1,7 @@
 #pragma once
 
-// A pool whose threads do what a test wants, and which is checked when the test is over: every thread has gone, and
-// everything that was submitted is accounted for.
+// A pool whose threads do what a test wants, and which is checked when the test is over: every thread has
+// gone, and everything that was submitted is accounted for.
 
 #include <doctest/doctest.h>
 
@@ -78,7 +78,9 @@ class scripted_threads final : public observer {
     std::atomic<int> alive{0}, joined{0}, left{0};
 };
 
-inline deadline in_ms(std::int64_t milliseconds) { return deadline::after(milliseconds * 1'000'000); }
+inline deadline in_ms(std::int64_t milliseconds) {
+    return deadline::after(milliseconds * 1'000'000);
+}
 
 // Until it is true, or false after ten seconds. For what a test is about to check, not for synchronising.
 template <class Condition>
@@ -108,7 +110,8 @@ class pool_fixture {
         CHECK(at_rest.workers == 0);
         CHECK(core->queue_length() == 0);
         CHECK(core->executing() == 0);
-        CHECK(at_rest.submitted == at_rest.completed + at_rest.failed + at_rest.cancelled + at_rest.timed_out);
+        CHECK(at_rest.submitted ==
+              at_rest.completed + at_rest.failed + at_rest.cancelled + at_rest.timed_out);
     }
     pool_fixture(const pool_fixture&) = delete;
     pool_fixture& operator=(const pool_fixture&) = delete;

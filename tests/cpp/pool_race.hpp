@@ -1,7 +1,7 @@
 #pragma once
 
-// Short races, run thousands of times: a fresh object, the parties let go at the same moment with a random delay
-// each, then a check while nobody runs.
+// Short races, run thousands of times: a fresh object, the parties let go at the same moment with a random
+// delay each, then a check while nobody runs.
 
 #include <atomic>
 #include <chrono>
@@ -37,8 +37,8 @@ inline void pause_for(unsigned spins) noexcept {
     for (unsigned i = 0; i < spins; ++i) cpu_pause();
 }
 
-// Ends the process with a message when tick() was not called for ten seconds: a lost wake-up is a hang, and a hang
-// must say where it happened.
+// Ends the process with a message when tick() was not called for ten seconds: a lost wake-up is a hang, and a
+// hang must say where it happened.
 class watchdog {
   public:
     explicit watchdog(const char* what, std::chrono::seconds patience = std::chrono::seconds(10))
@@ -80,10 +80,11 @@ class watchdog {
     std::thread thread_;
 };
 
-// Runs `parties` against each other, `rounds` times. They take turns on the threads: on a busy machine the calling
-// one tends to be first. Some of them yield first, so that on a single CPU too another one may go before.
-inline void race(int rounds, const std::function<void()>& prepare, const std::vector<std::function<void()>>& parties,
-                 const std::function<void()>& check) {
+// Runs `parties` against each other, `rounds` times. They take turns on the threads: on a busy machine the
+// calling one tends to be first. Some of them yield first, so that on a single CPU too another one may go
+// before.
+inline void race(int rounds, const std::function<void()>& prepare,
+                 const std::vector<std::function<void()>>& parties, const std::function<void()>& check) {
     constexpr unsigned most_delay = 60; // pauses: about the length of what races here, times a few
     std::atomic<int> round{0};
     std::atomic<int> arrived{0};

@@ -63,7 +63,8 @@ double cgroup_cpus() noexcept {
         char path[1200];
         std::size_t length = std::strlen(line + 3);
         for (;;) {
-            std::snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/cpu.max", static_cast<int>(length), line + 3);
+            std::snprintf(path, sizeof path, "/sys/fs/cgroup%.*s/cpu.max", static_cast<int>(length),
+                          line + 3);
             const double cpus = quota_from_pair(path);
             if (cpus > 0 && (tightest == 0 || cpus < tightest)) tightest = cpus;
             while (length > 0 && line[3 + length - 1] != '/') --length;

@@ -8,9 +8,9 @@
 
 namespace loomy {
 
-// Whether a pool takes jobs, and how many it holds that have not started. Both in one word, so that closing and
-// counting cannot miss each other: a submitter counts itself in with the same instruction that tells it whether
-// the pool is open, and one that comes after the close backs out.
+// Whether a pool takes jobs, and how many it holds that have not started. Both in one word, so that closing
+// and counting cannot miss each other: a submitter counts itself in with the same instruction that tells it
+// whether the pool is open, and one that comes after the close backs out.
 class admission {
   public:
     // Counts one job in; false (and not counted) when closed. Wait-free.
@@ -20,7 +20,8 @@ class admission {
         return (before & closed) == 0;
     }
 
-    // Counts in what had been let in before (a batch goes back into the queue for the next worker). Wait-free.
+    // Counts in what had been let in before (a batch goes back into the queue for the next worker).
+    // Wait-free.
     void reenter() noexcept { word_.fetch_add(1, std::memory_order_seq_cst); }
 
     enum class left { open, closed, closed_and_empty };
@@ -34,10 +35,16 @@ class admission {
     // True for the one call that closed it. Wait-free.
     bool close() noexcept { return (word_.fetch_or(closed, std::memory_order_seq_cst) & closed) == 0; }
 
-    [[nodiscard]] bool is_closed() const noexcept { return (word_.load(std::memory_order_seq_cst) & closed) != 0; }
-    [[nodiscard]] std::uint64_t count() const noexcept { return word_.load(std::memory_order_seq_cst) & count_mask; }
+    [[nodiscard]] bool is_closed() const noexcept {
+        return (word_.load(std::memory_order_seq_cst) & closed) != 0;
+    }
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        return word_.load(std::memory_order_seq_cst) & count_mask;
+    }
     // Open, and nothing is queued.
-    [[nodiscard]] bool is_open_and_empty() const noexcept { return word_.load(std::memory_order_seq_cst) == 0; }
+    [[nodiscard]] bool is_open_and_empty() const noexcept {
+        return word_.load(std::memory_order_seq_cst) == 0;
+    }
 
   private:
     static constexpr std::uint64_t closed = std::uint64_t{1} << 63;
@@ -46,9 +53,10 @@ class admission {
     alignas(cache_line) std::atomic<std::uint64_t> word_{0};
 };
 
-// The exact bound on queued jobs. The balance is queued jobs minus idle slots: a job that an idle worker is about
-// to pick up takes no place, so a pool with four idle workers takes four jobs at once whatever the bound, and a
-// bound of 0 is hand-off only. Starting a queued job takes one from both and leaves the balance as it is.
+// The exact bound on queued jobs. The balance is queued jobs minus idle slots: a job that an idle worker is
+// about to pick up takes no place, so a pool with four idle workers takes four jobs at once whatever the
+// bound, and a bound of 0 is hand-off only. Starting a queued job takes one from both and leaves the balance
+// as it is.
 class places {
   public:
     explicit places(std::int64_t limit) noexcept : limit_(limit) {}

@@ -37,12 +37,15 @@ void pool::take_part(batch& which, frame& where) {
     const std::uint64_t done = which.take_part(where);
     where.where.stop_running(outer);
     where.current = outer;
+    if (places_ && where.own_thread) places_->give(); // before the answer, as a job's
     if (which.finish(done)) finish_batch(which, &where);
 }
 
 // All items are accounted for.
 void pool::finish_batch(batch& ended, frame* where) {
     unlist_batch(ended);
+    // An entry that nobody has taken out yet must not keep its place: what is waited for below may want it.
+    if (entry_gone(ended) && places_) places_->give();
     if (where != nullptr && where->own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
         queue_.was_empty()) {
         where->env.leave();
@@ -70,7 +73,8 @@ bool pool::abandon(batch& which, phase as) {
 void pool::refuse_rest(batch& open) {
     batch::range rest{};
     {
-        // Not once it is off the list: a submission that found the pool closed takes it off and keeps its items.
+        // Not once it is off the list: a submission that found the pool closed takes it off and keeps its
+        // items.
         const std::lock_guard guard(batches_lock_);
         if (open.listed_) rest = open.claim_rest();
     }

@@ -9,10 +9,10 @@
 
 namespace loomy {
 
-// Many payloads submitted together: one object and one place in the queue, whatever their number. Workers (and
-// the caller) take part: each claims the next items from a shared cursor until none is left. At most one entry of
-// a batch is in the queue at a time; who takes it puts it back for the next worker, so that participants join one
-// after the other and none is woken for nothing.
+// Many payloads submitted together: one object and one place in the queue, whatever their number. Workers
+// (and the caller) take part: each claims the next items from a shared cursor until none is left. At most one
+// entry of a batch is in the queue at a time; who takes it puts it back for the next worker, so that
+// participants join one after the other and none is woken for nothing.
 class batch : public job {
   public:
     struct range {

@@ -31,8 +31,8 @@ struct frame {
     pool& owner;
     slot& where;
     worker_env& env;
-    const bool own_thread;  // the worker's loop itself: not a caller's thread, not a nested job
-    job* current = nullptr; // what is being run, null between jobs and for calls without a job object
+    const bool own_thread;   // the worker's loop itself: not a caller's thread, not a nested job
+    job* current = nullptr;  // what is being run, null between jobs and for calls without a job object
     void* context = nullptr; // the bindings' record of the call being run
     frame* const outer;
 

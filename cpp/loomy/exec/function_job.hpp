@@ -10,8 +10,8 @@
 
 namespace loomy {
 
-// A C++ callable as a job. The handle that make_job returns owns it; it may let go at any time, the job is then
-// disposed of when the pool is done with it.
+// A C++ callable as a job. The handle that make_job returns owns it; it may let go at any time, the job is
+// then disposed of when the pool is done with it.
 template <class Function>
 class function_job final : public job {
   public:

@@ -133,9 +133,11 @@ wait_status pool::wait(job& which, deadline until) {
 wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& inside) {
     bool told = false; // there is work that nobody else can be woken for
     for (;;) {
-        // With a deadline, leave the work to workers that are free; without, or when there is none, do it here.
+        // With a deadline, leave the work to workers that are free; without, or when there is none, do it
+        // here.
         const bool may_take_long =
-            until.is_never() || told || (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
+            until.is_never() || told ||
+            (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
         while (help_once(which, home, inside, may_take_long)) {
             if (which.finished()) return wait_status::woken;
             if (until.passed()) return wait_status::timed_out;

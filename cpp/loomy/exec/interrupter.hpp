@@ -13,14 +13,14 @@ namespace loomy {
 class job;
 class pool;
 
-// Delivers interrupts on a thread of its own, so that who abandons a job returns at once however long a worker's
-// interrupt() takes. The thread starts at the first delivery and ends when it is stopped.
+// Delivers interrupts on a thread of its own, so that who abandons a job returns at once however long a
+// worker's interrupt() takes. The thread starts at the first delivery and ends when it is stopped.
 class interrupter {
   public:
     [[nodiscard]] static interrupter& instance() noexcept;
 
-    // Asks the worker that runs `which` to end it early; null: all workers that run anything. If no thread can be
-    // had, the worker itself is told when the function returns.
+    // Asks the worker that runs `which` to end it early; null: all workers that run anything. If no thread
+    // can be had, the worker itself is told when the function returns.
     void deliver(pool& home, job* which);
 
     // Ends the thread; false when it was still delivering at `until`.

@@ -21,8 +21,8 @@ class interrupts {
         running_.push_back({&started});
     }
 
-    // The runner, after the function returned; `owed` says whether the job was abandoned. Waits for a delivery in
-    // progress; what is owed and was not delivered yet is delivered here, outside the lock.
+    // The runner, after the function returned; `owed` says whether the job was abandoned. Waits for a
+    // delivery in progress; what is owed and was not delivered yet is delivered here, outside the lock.
     template <class Deliver>
     void end(bool owed, Deliver&& deliver) {
         bool owed_to_outer = false;
@@ -43,8 +43,9 @@ class interrupts {
         if (owed_to_outer) deliver();
     }
 
-    // Any thread. Delivers if that job (null: whichever) is the one running; if it waits further down the stack it
-    // is told when it is on top again. False: it does not run here (any more): its runner has seen to it.
+    // Any thread. Delivers if that job (null: whichever) is the one running; if it waits further down the
+    // stack it is told when it is on top again. False: it does not run here (any more): its runner has seen
+    // to it.
     template <class Deliver>
     bool request(const job* which, Deliver&& deliver) {
         {

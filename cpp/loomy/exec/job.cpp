@@ -21,7 +21,8 @@ job::popped job::claim_popped() noexcept {
     for (;;) {
         const bool free = phase_of(seen) == phase::pending;
         const std::uint32_t next = free ? with_phase(seen, phase::running) : seen - one_hold;
-        if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+        if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed))
+            continue;
         if (free) return popped::claimed;
         return is_disposable(next) ? popped::disposable : popped::husk;
     }
@@ -31,7 +32,8 @@ bool job::claim_in_queue() noexcept {
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
     while (phase_of(seen) == phase::pending) {
         const std::uint32_t next = with_phase(seen, phase::running) + one_hold;
-        if (word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+        if (word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed))
+            return true;
     }
     return false;
 }
@@ -39,7 +41,8 @@ bool job::claim_in_queue() noexcept {
 bool job::settle() noexcept {
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
     while (phase_of(seen) == phase::running) {
-        if (word_.compare_exchange_weak(seen, with_phase(seen, phase::settling), std::memory_order_relaxed)) return true;
+        if (word_.compare_exchange_weak(seen, with_phase(seen, phase::settling), std::memory_order_relaxed))
+            return true;
     }
     return false;
 }
@@ -51,7 +54,8 @@ job::published job::publish() {
         if (stands && (seen & (waiting | calling)) != 0) return publish_to_listeners();
         const std::uint32_t next = (stands ? with_phase(seen, phase::done) : seen) - one_hold;
         // (2) release: the result is visible to whoever sees the phase.
-        if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+        if (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed))
+            continue;
         return {stands, is_disposable(next)};
     }
 }
@@ -60,8 +64,8 @@ job::published job::publish_to_listeners() {
     listener* callbacks = nullptr;
     published result{};
     {
-        // A waiter whose node was listed leaves through this lock (stop_listening), so the nodes are valid while
-        // it is held, even though the job itself may be gone right after the exchange.
+        // A waiter whose node was listed leaves through this lock (stop_listening), so the nodes are valid
+        // while it is held, even though the job itself may be gone right after the exchange.
         const listener_lock guard(this);
         listener* told = std::exchange(listeners_, nullptr);
         std::uint32_t seen = word_.load(std::memory_order_relaxed);
@@ -69,13 +73,14 @@ job::published job::publish_to_listeners() {
         do {
             result.stands = !is_final(phase_of(seen));
             next = (result.stands ? with_phase(seen, phase::done) : seen) - one_hold;
-        } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)); // (2)
+        } while (!word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed)); // (2)
         result.disposable = is_disposable(next);
         if (result.stands) {
             callbacks = wake_waiters_locked(told);
         } else if (told != nullptr) {
-            // Whoever abandoned it has yet to come for them, through this lock, and its hold keeps the job alive.
-            // Without any it may be done already, and the job gone.
+            // Whoever abandoned it has yet to come for them, through this lock, and its hold keeps the job
+            // alive. Without any it may be done already, and the job gone.
             listeners_ = told;
         }
     }
@@ -89,7 +94,8 @@ job::abandoned job::abandon(phase as, bool only_queued) noexcept {
         const phase now = phase_of(seen);
         if (now != phase::pending && (only_queued || now != phase::running)) return abandoned::no;
         // Held until after_abandon has told everybody; an owner that lets go meanwhile leaves it to us.
-        const std::uint32_t next = (with_phase(seen, as) | (now == phase::running ? stopping : 0u)) + one_hold;
+        const std::uint32_t next =
+            (with_phase(seen, as) | (now == phase::running ? stopping : 0u)) + one_hold;
         // (3) acq_rel: pairs with (1); and after_abandon must see what the runner wrote when it claimed.
         if (word_.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
             return now == phase::pending ? abandoned::in_queue : abandoned::while_running;
@@ -100,7 +106,8 @@ job::abandoned job::abandon(phase as, bool only_queued) noexcept {
 bool job::request_stop() noexcept {
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
     while (phase_of(seen) == phase::running) {
-        if (word_.compare_exchange_weak(seen, seen | stopping, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        if (word_.compare_exchange_weak(seen, seen | stopping, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed)) {
             return true;
         }
     }
@@ -121,7 +128,8 @@ bool job::listen(listener& node) noexcept {
     std::uint32_t seen = word_.load(std::memory_order_acquire);
     do {
         if (is_final(phase_of(seen))) return false;
-    } while (!word_.compare_exchange_weak(seen, seen | bit, std::memory_order_acq_rel, std::memory_order_acquire));
+    } while (
+        !word_.compare_exchange_weak(seen, seen | bit, std::memory_order_acq_rel, std::memory_order_acquire));
     // The one who sets a final phase from now on sees the bit and comes for the list, through this lock.
     node.next = listeners_;
     listeners_ = &node;

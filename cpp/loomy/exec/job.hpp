@@ -22,7 +22,9 @@ enum class phase : std::uint32_t {
     refused,   // the pool closed before it started
 };
 
-[[nodiscard]] constexpr bool is_final(phase p) noexcept { return p >= phase::done; }
+[[nodiscard]] constexpr bool is_final(phase p) noexcept {
+    return p >= phase::done;
+}
 
 // One payload to be processed once. The core calls outwards through this; Python jobs derive from it.
 //
@@ -34,10 +36,10 @@ enum class phase : std::uint32_t {
 //   stopping   a running job was asked to stop
 //   shared     many workers take part (a batch): popping it claims nothing
 //   bits 16-   holds: how many times the scheduler still points at it (the queue, a running worker, a watch)
-// Claiming is one CAS pending -> running, cancelling one CAS pending -> cancelled, so a job that was abandoned
-// in the queue never runs, and exactly one party decides.
-// The memory is the owner's. The scheduler takes no references, only holds, because dropping a reference may
-// need what the scheduler's threads do not have at that moment.
+// Claiming is one CAS pending -> running, cancelling one CAS pending -> cancelled, so a job that was
+// abandoned in the queue never runs, and exactly one party decides. The memory is the owner's. The scheduler
+// takes no references, only holds, because dropping a reference may need what the scheduler's threads do not
+// have at that moment.
 class job {
   public:
     static constexpr std::uint32_t phase_mask = 7;
@@ -75,8 +77,8 @@ class job {
     [[nodiscard]] bool settle() noexcept;
 
     struct published {
-        bool stands;      // the result is the job's answer; false: it had been abandoned
-        bool disposable;  // that was the last hold and the owner is gone
+        bool stands;     // the result is the job's answer; false: it had been abandoned
+        bool disposable; // that was the last hold and the owner is gone
     };
     // Ends the run: phase `done` unless abandoned meanwhile, drops the runner's hold, tells listeners.
     // The job must not be touched afterwards unless it is disposable.
@@ -100,8 +102,8 @@ class job {
 
     // False: it has finished already, the node was not added.
     [[nodiscard]] bool listen(listener& node) noexcept;
-    // True: the node was removed and will not be used. False: it is not there any more. A waiter whose node was
-    // added must call this before its node or the job goes away, also when it has seen the job finished.
+    // True: the node was removed and will not be used. False: it is not there any more. A waiter whose node
+    // was added must call this before its node or the job goes away, also when it has seen the job finished.
     bool stop_listening(listener& node) noexcept;
     // After a final phase was set: wakes and calls everybody registered.
     void tell_listeners();

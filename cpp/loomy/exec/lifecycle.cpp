@@ -11,7 +11,8 @@ slot& pool::at(std::uint32_t id) const noexcept {
     return *(*blocks_[id / 64].load(std::memory_order_acquire))[id % 64].load(std::memory_order_acquire);
 }
 
-// The first slot from `from` on that nobody uses, made if need be. Under lifecycle_lock_. Throws std::bad_alloc.
+// The first slot from `from` on that nobody uses, made if need be. Under lifecycle_lock_. Throws
+// std::bad_alloc.
 slot& pool::unused_slot(std::uint32_t from) {
     for (std::uint32_t id = from; id < slot_set::capacity; ++id) {
         auto& block = blocks_[id / 64];
@@ -42,7 +43,8 @@ bool pool::resize(std::uint32_t size) {
         std::vector<std::uint32_t> ids;
         ids.reserve(missing);
         // Memory first, so that nothing has changed if there is none.
-        for (std::uint32_t id = 0; ids.size() < missing; id = ids.back() + 1) ids.push_back(unused_slot(id).id);
+        for (std::uint32_t id = 0; ids.size() < missing; id = ids.back() + 1)
+            ids.push_back(unused_slot(id).id);
         target_size_.store(size, std::memory_order_release);
         while (missing > 0 && take_retirement()) --missing; // those may stay after all
         for (std::uint32_t i = 0; i < missing; ++i) {
@@ -199,7 +201,8 @@ bool pool::should_leave_now() noexcept {
     return (why & attention_shrinking) != 0 && take_retirement();
 }
 
-// Sends away workers that sleep: all of them once a closed pool has nothing queued, else as many as are to retire.
+// Sends away workers that sleep: all of them once a closed pool has nothing queued, else as many as are to
+// retire.
 void pool::let_go_of_idle_workers() {
     for (;;) {
         const std::uint32_t why = attention_.load(std::memory_order_seq_cst);
@@ -209,7 +212,8 @@ void pool::let_go_of_idle_workers() {
         if (const auto id = free_.take_highest()) {
             send_away(at(*id));
         } else if (!all) {
-            to_retire_.fetch_add(1, std::memory_order_seq_cst); // look again: one may have become free meanwhile
+            to_retire_.fetch_add(1,
+                                 std::memory_order_seq_cst); // look again: one may have become free meanwhile
         }
     }
 }

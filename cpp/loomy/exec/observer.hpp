@@ -7,12 +7,12 @@ namespace loomy {
 class job;
 struct slot;
 
-// What a thread that runs jobs needs from its surroundings, a worker's or a caller's; used by that thread alone.
-// The bindings attach to and detach from the interpreter here; the core only says when.
+// What a thread that runs jobs needs from its surroundings, a worker's or a caller's; used by that thread
+// alone. The bindings attach to and detach from the interpreter here; the core only says when.
 class worker_env {
   public:
-    // Before the first job, and again at each wake-up until it says yes: makes what the jobs need. False: it could
-    // not be made (and the reason was kept); this worker can run nothing now.
+    // Before the first job, and again at each wake-up until it says yes: makes what the jobs need. False: it
+    // could not be made (and the reason was kept); this worker can run nothing now.
     virtual bool ready(slot& self) = 0;
     // A job was taken and will be run next: get ready for its kind. May take long.
     virtual void enter(job& next) = 0;

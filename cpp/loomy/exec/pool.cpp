@@ -7,7 +7,8 @@
 
 namespace loomy {
 
-pool::pool(const pool_options& options, observer& watcher) : options_(options), watcher_(watcher), caller_spin_(options.spin_ns) {
+pool::pool(const pool_options& options, observer& watcher)
+    : options_(options), watcher_(watcher), caller_spin_(options.spin_ns) {
     if (options.max_pending >= 0) places_.emplace(options.max_pending);
 }
 
@@ -25,9 +26,10 @@ pool::~pool() {
 }
 
 void pool::note_depth(std::uint64_t depth) noexcept {
-    // No locked instruction for a number to look at: of two submitters that raise it at once the lower may win, and
-    // the next submission puts it right.
-    if (depth > peak_queued_.load(std::memory_order_relaxed)) peak_queued_.store(depth, std::memory_order_relaxed);
+    // No locked instruction for a number to look at: of two submitters that raise it at once the lower may
+    // win, and the next submission puts it right.
+    if (depth > peak_queued_.load(std::memory_order_relaxed))
+        peak_queued_.store(depth, std::memory_order_relaxed);
 }
 
 submitted pool::admit(job& next, std::uint64_t jobs) {
@@ -57,7 +59,8 @@ submitted pool::admit(job& next, std::uint64_t jobs) {
 submitted pool::submit(job& next) {
     const submitted answer = admit(next, 1);
     if (answer != submitted::accepted) return answer;
-    // A pool that was closed between our entry and our push has been searched for jobs to refuse before this one.
+    // A pool that was closed between our entry and our push has been searched for jobs to refuse before this
+    // one.
     if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
     if (notify()) return submitted::accepted;
     // No thread to run it, and none could be started: take it back, unless somebody helped meanwhile.
@@ -71,7 +74,8 @@ submitted pool::submit(job& next) {
 }
 
 wait_status pool::wait_for_place(deadline until, const std::atomic<std::uint32_t>* stop) noexcept {
-    return places_->wait(until, [&] { return closed() || (stop != nullptr && stop->load(std::memory_order_seq_cst) != 0); });
+    return places_->wait(
+        until, [&] { return closed() || (stop != nullptr && stop->load(std::memory_order_seq_cst) != 0); });
 }
 
 bool pool::notify() {
@@ -83,7 +87,8 @@ bool pool::notify() {
 bool pool::wake_worker() {
     for (;;) {
         if (!free_.any()) {
-            // Nobody sleeps. Who is busy looks at the queue before it sleeps; who waits inside a job must be told.
+            // Nobody sleeps. Who is busy looks at the queue before it sleeps; who waits inside a job must be
+            // told.
             wake_helper();
             return true;
         }
@@ -91,14 +96,15 @@ bool pool::wake_worker() {
         if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
         bool refused = false;
         if (wake_lowest(refused)) return true;
-        // Nobody was woken. A slot given back while we held the licence found us "searching" and relied on us, so
-        // look again.
+        // Nobody was woken. A slot given back while we held the licence found us "searching" and relied on
+        // us, so look again.
         searching_.store(0, std::memory_order_seq_cst);
         if (queue_.was_empty()) return true;
         if (!refused) continue;
-        // The system has no more threads. Those that there are look at the queue before they sleep, but for those that
-        // wait inside jobs.
-        if (!any_free_with_thread()) return wake_helper() || live_threads_.load(std::memory_order_seq_cst) != 0;
+        // The system has no more threads. Those that there are look at the queue before they sleep, but for
+        // those that wait inside jobs.
+        if (!any_free_with_thread())
+            return wake_helper() || live_threads_.load(std::memory_order_seq_cst) != 0;
     }
 }
 
@@ -114,8 +120,8 @@ bool pool::any_free_with_thread() const noexcept {
     return false;
 }
 
-// Takes the lowest free slot whose thread runs, or can be started. Slots for which the system has no thread stay
-// free, for callers and for another try.
+// Takes the lowest free slot whose thread runs, or can be started. Slots for which the system has no thread
+// stay free, for callers and for another try.
 bool pool::wake_lowest(bool& refused) {
     slot* threadless = nullptr;
     bool woken = false;
@@ -206,8 +212,8 @@ void pool::register_token(frame& where, const ref<cancel_token>& token) {
         const std::lock_guard guard(where.where.tokens_lock);
         where.where.tokens.push_back(token);
     }
-    // Sequentially consistent with stop_running: it set the flag before it looks at the tokens, so either it sees
-    // this one or this sees the flag.
+    // Sequentially consistent with stop_running: it set the flag before it looks at the tokens, so either it
+    // sees this one or this sees the flag.
     if (stopping_all()) token->cancel();
 }
 

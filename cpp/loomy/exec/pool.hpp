@@ -45,22 +45,28 @@ class pool final : public ref_counted<pool> {
 
     // Jobs (pool.cpp).
 
-    // Puts a pending job with one hold into the queue and sees to it that a worker will look. Lock-free, but for
-    // the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was.
+    // Puts a pending job with one hold into the queue and sees to it that a worker will look. Lock-free, but
+    // for the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was.
     [[nodiscard]] submitted submit(job& next);
     // What submit does after it found `full`: waits until there may be a place. Blocking.
-    // Returns `woken` as well when `stop` (a cancel token's flag, may be null) is raised and announce_places called.
+    // Returns `woken` as well when `stop` (a cancel token's flag, may be null) is raised and announce_places
+    // called.
     [[nodiscard]] wait_status wait_for_place(deadline until, const std::atomic<std::uint32_t>* stop) noexcept;
     void announce_places() noexcept {
         if (places_) places_->announce();
     }
-    // Inside a job of this pool: runs one queued job on the slot of `inside`, to make place. False: none was queued.
+    // Inside a job of this pool: runs one queued job on the slot of `inside`, to make place. False: none was
+    // queued.
     bool make_place(frame& inside);
     // An item of a batch that ran while the batch was abandoned as `as`.
-    void count_abandoned_item(phase as) noexcept { abandoned_count(as).fetch_add(1, std::memory_order_relaxed); }
+    void count_abandoned_item(phase as) noexcept {
+        abandoned_count(as).fetch_add(1, std::memory_order_relaxed);
+    }
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
-    void count_submitted(std::uint64_t jobs) noexcept { submitted_.fetch_add(jobs, std::memory_order_relaxed); }
+    void count_submitted(std::uint64_t jobs) noexcept {
+        submitted_.fetch_add(jobs, std::memory_order_relaxed);
+    }
 
     // Ends a job from outside; true if this call did it. Everything that follows from it has been done then.
     bool abandon(job& which, phase as);
@@ -69,7 +75,8 @@ class pool final : public ref_counted<pool> {
     // The same for a batch: its items that have not started never will.
     bool abandon(batch& which, phase as);
 
-    // A job that was over before it could be submitted: its context was cancelled, or its deadline had passed.
+    // A job that was over before it could be submitted: its context was cancelled, or its deadline had
+    // passed.
     void end_unsubmitted(job& which, phase as);
 
     // Puts a batch into the queue, for any number of workers to take part in. It takes one place.
@@ -82,10 +89,12 @@ class pool final : public ref_counted<pool> {
     // A free slot for the calling thread, if the pool is open and nothing is queued before it; or null.
     [[nodiscard]] slot* try_borrow();
     void give_back(slot& borrowed);
-    // A slot beyond the pool's size, for a caller that runs what the queue had no place for. Throws std::bad_alloc.
+    // A slot beyond the pool's size, for a caller that runs what the queue had no place for. Throws
+    // std::bad_alloc.
     [[nodiscard]] slot& enter_as_guest();
     void leave_as_guest(slot& guest) noexcept;
-    // Runs a job that was not queued, on the slot of `where`. False: the pool is closed, the job is as it was.
+    // Runs a job that was not queued, on the slot of `where`. False: the pool is closed, the job is as it
+    // was.
     [[nodiscard]] bool run_here(job& next, frame& where);
     // The same for a batch.
     [[nodiscard]] bool run_here(batch& next, frame& where);
@@ -93,8 +102,8 @@ class pool final : public ref_counted<pool> {
     // A free slot whatever is queued: for taking part in a batch.
     [[nodiscard]] slot* try_borrow_for_batch() noexcept;
 
-    // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if that
-    // is still queued in a pool this thread has a slot of, else whatever these pools have queued.
+    // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if
+    // that is still queued in a pool this thread has a slot of, else whatever these pools have queued.
     // `interrupted` and `timed_out` as parker::park. Blocking.
     [[nodiscard]] wait_status wait(job& which, deadline until);
 
@@ -104,12 +113,12 @@ class pool final : public ref_counted<pool> {
 
     // Lifecycle (lifecycle.cpp).
 
-    // Throws std::bad_alloc; nothing has changed then. Growing is immediate; shrinking lets idle workers go now
-    // and busy ones after their job. False: the pool is closed.
+    // Throws std::bad_alloc; nothing has changed then. Growing is immediate; shrinking lets idle workers go
+    // now and busy ones after their job. False: the pool is closed.
     bool resize(std::uint32_t size);
     [[nodiscard]] std::uint32_t size() const noexcept { return target_size_.load(std::memory_order_acquire); }
-    // Waits until no more workers are left than `size`, or until `stop` (a cancel token's flag, may be null) is
-    // raised and announce_change called. Blocking.
+    // Waits until no more workers are left than `size`, or until `stop` (a cancel token's flag, may be null)
+    // is raised and announce_change called. Blocking.
     [[nodiscard]] wait_status wait_for_size(std::uint32_t size, deadline until,
                                             const std::atomic<std::uint32_t>* stop = nullptr);
     void announce_change() noexcept;
@@ -121,7 +130,8 @@ class pool final : public ref_counted<pool> {
     void discard();
     // Stops the contexts of what is running, and interrupts it.
     void stop_running();
-    // Tells the worker that runs `which` (null: every worker) that its job was abandoned. The interrupter's thread.
+    // Tells the worker that runs `which` (null: every worker) that its job was abandoned. The interrupter's
+    // thread.
     void interrupt_running(const job* which);
     [[nodiscard]] bool closed() const noexcept { return jobs_in_.is_closed(); }
     // In the child of a fork: no worker exists, nothing will ever finish.
@@ -157,7 +167,8 @@ class pool final : public ref_counted<pool> {
     }
 
     // pool.cpp
-    // There may be work: somebody should look, unless somebody is looking already. False: nobody could be made to.
+    // There may be work: somebody should look, unless somebody is looking already. False: nobody could be
+    // made to.
     bool notify();
     bool wake_worker();
     bool wake_lowest(bool& refused);
@@ -216,9 +227,10 @@ class pool final : public ref_counted<pool> {
     admission jobs_in_;
     std::atomic<std::uint64_t> submitted_{0};
     std::atomic<std::uint64_t> peak_queued_{0};
-    alignas(cache_line) std::atomic<std::uint32_t> searching_{0}; // 1: one worker is looking for work, or being woken to
-    std::atomic<std::uint32_t> attention_{0};                     // attention_* bits
-    std::atomic<std::uint32_t> helpers_{0};                       // threads parked inside jobs, able to help
+    alignas(cache_line) std::atomic<std::uint32_t> searching_{
+        0};                                   // 1: one worker is looking for work, or being woken to
+    std::atomic<std::uint32_t> attention_{0}; // attention_* bits
+    std::atomic<std::uint32_t> helpers_{0};   // threads parked inside jobs, able to help
     slot_set free_;
     mpmc_queue<job> queue_;
 

@@ -18,10 +18,11 @@ namespace loomy {
 
 class pool;
 
-// A worker of a pool: a numbered slot. Whoever takes its bit from the pool's slot_set owns everything here that
-// has no other guard, until the bit is given back.
+// A worker of a pool: a numbered slot. Whoever takes its bit from the pool's slot_set owns everything here
+// that has no other guard, until the bit is given back.
 struct slot {
-    slot(pool& owner_, std::uint32_t id_, std::int64_t spin_ns) noexcept : owner(owner_), id(id_), spin(spin_ns) {}
+    slot(pool& owner_, std::uint32_t id_, std::int64_t spin_ns) noexcept
+        : owner(owner_), id(id_), spin(spin_ns) {}
 
     pool& owner;
     const std::uint32_t id;
@@ -29,11 +30,12 @@ struct slot {
     // What the thread is to do when it is unparked; written by the one who took the slot to wake it.
     bool search_on_wake = false; // it carries the pool's one searching licence
     bool leave_on_wake = false;
-    std::atomic<bool> has_thread{false}; // started, and not yet past its last job; written by the slot's owner
-    bool in_use = false;         // has joined and not left, or is a guest's; guarded by the pool's lifecycle lock
+    std::atomic<bool> has_thread{
+        false};          // started, and not yet past its last job; written by the slot's owner
+    bool in_use = false; // has joined and not left, or is a guest's; guarded by the pool's lifecycle lock
     std::atomic<bool> ready{false}; // its environment has made what jobs need
     void* user = nullptr;           // the environment's, set while ready
-    slot* set_aside = nullptr;   // link of wake_lowest's private list
+    slot* set_aside = nullptr;      // link of wake_lowest's private list
     spin_budget spin;
     std::int64_t spin_start_ns = 0; // of the last search, 0 if there was none since the last sleep
     parker park;

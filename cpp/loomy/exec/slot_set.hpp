@@ -10,8 +10,8 @@
 
 namespace loomy {
 
-// The free slots of a pool, one bit each. Taking a bit is what gives the right to run jobs on that slot, to its
-// own thread and to a caller that helps alike, so at most `size` jobs run at once whoever runs them.
+// The free slots of a pool, one bit each. Taking a bit is what gives the right to run jobs on that slot, to
+// its own thread and to a caller that helps alike, so at most `size` jobs run at once whoever runs them.
 // Takes the lowest free one: a few slots stay warm and the others asleep, however many there are.
 class slot_set {
   public:
@@ -82,7 +82,8 @@ class slot_set {
     // Under the pool's lifecycle lock, before the first release of a slot with this id.
     void make_room_for(std::uint32_t id) noexcept {
         const std::uint32_t needed = id / 64 + 1;
-        if (used_words_.load(std::memory_order_relaxed) < needed) used_words_.store(needed, std::memory_order_release);
+        if (used_words_.load(std::memory_order_relaxed) < needed)
+            used_words_.store(needed, std::memory_order_release);
     }
 
   private:

@@ -36,13 +36,14 @@ std::uint64_t pool::executing() const noexcept {
 
 namespace {
 
-// Reads until two readings in a row agree, so that the numbers belong together; under steady load gives up and
-// returns the last.
+// Reads until two readings in a row agree, so that the numbers belong together; under steady load gives up
+// and returns the last.
 constexpr int most_readings = 16;
 
 bool same_moment(const pool_stats& a, const pool_stats& b) noexcept {
-    return a.submitted == b.submitted && a.queued == b.queued && a.running == b.running && a.completed == b.completed &&
-           a.failed == b.failed && a.cancelled == b.cancelled && a.timed_out == b.timed_out;
+    return a.submitted == b.submitted && a.queued == b.queued && a.running == b.running &&
+           a.completed == b.completed && a.failed == b.failed && a.cancelled == b.cancelled &&
+           a.timed_out == b.timed_out;
 }
 
 } // namespace

@@ -42,9 +42,12 @@ struct alignas(cache_line) slot_stats {
 
     // Whether to time the next job. Two clock reads cost as much as a short job, so of short ones only every
     // sixteenth is timed and counts sixteenfold; jobs that last are all timed.
-    [[nodiscard]] bool should_time() noexcept { return last_run_ns >= long_enough_ns || (++ticks & 15) == 0 || ticks == 1; }
+    [[nodiscard]] bool should_time() noexcept {
+        return last_run_ns >= long_enough_ns || (++ticks & 15) == 0 || ticks == 1;
+    }
     void record_run(std::int64_t ns) noexcept {
-        const std::uint64_t weight = last_run_ns >= long_enough_ns || ns >= long_enough_ns || ticks <= 1 ? 1 : 16;
+        const std::uint64_t weight =
+            last_run_ns >= long_enough_ns || ns >= long_enough_ns || ticks <= 1 ? 1 : 16;
         busy_ns.add(static_cast<std::uint64_t>(ns) * weight);
         run_time[bucket_of(ns)].add(weight);
         last_run_ns = ns;
@@ -57,8 +60,9 @@ struct alignas(cache_line) slot_stats {
 
 // Everything a pool counts, read at one moment.
 struct pool_stats {
-    std::uint64_t submitted = 0, queued = 0, running = 0, completed = 0, failed = 0, cancelled = 0, timed_out = 0,
-                  refused = 0, rejected = 0, workers = 0, idle = 0, peak_queued = 0, wakes = 0, parks = 0, inlined = 0;
+    std::uint64_t submitted = 0, queued = 0, running = 0, completed = 0, failed = 0, cancelled = 0,
+                  timed_out = 0, refused = 0, rejected = 0, workers = 0, idle = 0, peak_queued = 0, wakes = 0,
+                  parks = 0, inlined = 0;
     double busy_seconds = 0;
     histogram queue_wait{}, run_time{};
 };

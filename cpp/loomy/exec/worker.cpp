@@ -3,8 +3,8 @@
 
 namespace loomy {
 
-// A worker's thread. It owns its slot from the moment it is woken until it gives the slot's bit back, and sleeps in
-// between. cpp/README.md tells the states and the races.
+// A worker's thread. It owns its slot from the moment it is woken until it gives the slot's bit back, and
+// sleeps in between. cpp/README.md tells the states and the races.
 void pool::run_worker(slot& self, worker_env& env) {
     frame between_jobs(*this, self, env, true);
     for (;;) {
@@ -18,8 +18,9 @@ void pool::run_worker(slot& self, worker_env& env) {
             break;
         }
         self.stats.parks.add();
-        // Publish "free", then look once more (after_release): a submitter pushes, then looks for a free slot, so
-        // one of the two sees the other. The licence goes in between: who finds it taken relies on this look.
+        // Publish "free", then look once more (after_release): a submitter pushes, then looks for a free
+        // slot, so one of the two sees the other. The licence goes in between: who finds it taken relies on
+        // this look.
         free_.release(self.id);
         if (searching) searching_.store(0, std::memory_order_seq_cst);
         after_release();
@@ -48,12 +49,13 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
             env.leave();
             if (attention_.load(std::memory_order_seq_cst) != 0 && should_leave_now()) return false;
             std::uint32_t nobody = 0;
-            if (searching || !searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
+            if (searching || !searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst))
+                return true;
             searching = true;
             continue;
         }
-        // Still the searcher while it gets ready: if that takes long, waking more workers would only make more of
-        // them wait for the same thing.
+        // Still the searcher while it gets ready: if that takes long, waking more workers would only make
+        // more of them wait for the same thing.
         env.enter(*next);
         if (std::exchange(searching, false)) stop_searching();
         if ((next->word() & job::shared) != 0) {
@@ -61,12 +63,13 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
         } else {
             run_claimed(*next, where);
         }
-        if ((attention_.load(std::memory_order_relaxed) & attention_shrinking) != 0 && take_retirement()) return false;
+        if ((attention_.load(std::memory_order_relaxed) & attention_shrinking) != 0 && take_retirement())
+            return false;
     }
 }
 
-// The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain. One that
-// leaves looks again too: a submission meanwhile relied on it.
+// The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain.
+// One that leaves looks again too: a submission meanwhile relied on it.
 void pool::stop_searching() {
     searching_.store(0, std::memory_order_seq_cst);
     if (!queue_.was_empty()) notify();
@@ -85,11 +88,12 @@ bool pool::make_ready(slot& self, worker_env& env) {
     return made;
 }
 
-// This worker can run nothing. Workers that can take over; if there is none and none is being made, what is queued
-// fails, and the next submission tries again.
+// This worker can run nothing. Workers that can take over; if there is none and none is being made, what is
+// queued fails, and the next submission tries again.
 void pool::rest_unready(slot& self, bool searching) {
     const auto nobody_else = [this] {
-        return ready_.load(std::memory_order_seq_cst) == 0 && making_ready_.load(std::memory_order_seq_cst) == 0;
+        return ready_.load(std::memory_order_seq_cst) == 0 &&
+               making_ready_.load(std::memory_order_seq_cst) == 0;
     };
     if (nobody_else()) refuse_queued();
     free_.release(self.id);
@@ -163,8 +167,11 @@ job* pool::take_job(frame& where) {
                 settle_left(jobs_in_.leave());
                 return next;
             }
-            case job::popped::husk: break;
-            case job::popped::disposable: next->dispose(); break;
+            case job::popped::husk:
+                break;
+            case job::popped::disposable:
+                next->dispose();
+                break;
         }
     }
     return nullptr;
@@ -175,7 +182,8 @@ void pool::run_claimed(job& next, frame& where) {
     job* const outer = std::exchange(where.current, &next);
     at.stats.started.add();
     if (options_.interruptible) {
-        // On a slot where another job waits below, this may wait for a delivery to that one, which may need what we hold.
+        // On a slot where another job waits below, this may wait for a delivery to that one, which may need
+        // what we hold.
         if (!where.own_thread) where.env.leave();
         at.interruption.begin(next);
         if (!where.own_thread) where.env.enter(next);
@@ -184,7 +192,8 @@ void pool::run_claimed(job& next, frame& where) {
     at.running.store(&next, std::memory_order_release);
     const bool timed = at.stats.should_time();
     const std::int64_t start = timed ? now_ns() : 0;
-    // Abandoned between claim and begin: the interrupt found nothing to interrupt and leaves it to us not to start.
+    // Abandoned between claim and begin: the interrupt found nothing to interrupt and leaves it to us not to
+    // start.
     const bool started = !options_.interruptible || !next.finished();
     const bool succeeded = started && next.run(where);
     if (timed) at.stats.record_run(now_ns() - start);
@@ -194,9 +203,10 @@ void pool::run_claimed(job& next, frame& where) {
     outcome.add();
     at.stats.finished.add();
     if (places_ && where.own_thread) places_->give();
-    // Let go before the result is published, if that was the last: the one who waits for it then finds free what
-    // it needs. Callbacks run here, so with those stay as we are.
-    if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty())) where.env.leave();
+    // Let go before the result is published, if that was the last: the one who waits for it then finds free
+    // what it needs. Callbacks run here, so with those stay as we are.
+    if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty()))
+        where.env.leave();
     at.stop_running(outer);
     const job::published end = next.publish();
     if (!end.stands) {
@@ -211,22 +221,21 @@ void pool::run_claimed(job& next, frame& where) {
 }
 
 void pool::run_shared(batch& next, frame& where) {
-    // Back into the queue for the next worker, if there is something for it to do. A closed pool that drains still
-    // finishes its batches with all hands.
+    // Back into the queue for the next worker, if there is something for it to do. A closed pool that drains
+    // still finishes its batches with all hands.
     if (next.unclaimed() > 1 && !discarding_.load(std::memory_order_seq_cst)) {
         next.add_hold();
+        if (places_) places_->take(); // before somebody may abandon the batch and give it back
         entry_queued(next);
-        if (places_) places_->take();
         try {
             queue_.push(&next);
             notify();
         } catch (const std::bad_alloc&) { // then we do it alone
-            (void)next.drop_hold();           // not the last: ours remains
+            (void)next.drop_hold();       // not the last: ours remains
             if (entry_gone(next) && places_) places_->give();
         }
     }
     take_part(next, where);
-    if (places_ && where.own_thread) places_->give();
     if (next.drop_hold()) next.dispose();
 }
 

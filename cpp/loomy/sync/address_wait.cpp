@@ -2,12 +2,12 @@
 
 #if defined(__linux__) && !defined(LOOMY_PORTABLE_WAIT)
 
-#include <cerrno>
-#include <climits>
-#include <ctime>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <cerrno>
+#include <climits>
+#include <ctime>
 
 namespace loomy {
 namespace {
@@ -26,19 +26,23 @@ wait_status wait_on_address(const std::atomic<std::uint32_t>& word, std::uint32_
     timespec absolute{};
     timespec* timeout = nullptr;
     if (!until.is_never()) {
-        const std::int64_t ns = until.ns() > 0 ? until.ns() : 0; // the kernel refuses a time before its clock began
+        const std::int64_t ns =
+            until.ns() > 0 ? until.ns() : 0; // the kernel refuses a time before its clock began
         absolute.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
         absolute.tv_nsec = static_cast<long>(ns % 1'000'000'000);
         timeout = &absolute;
     }
     // FUTEX_WAIT_BITSET takes an absolute time of the monotonic clock, which is what steady_clock reads.
-    const long result = futex(&word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, timeout,
-                              FUTEX_BITSET_MATCH_ANY);
+    const long result =
+        futex(&word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, timeout, FUTEX_BITSET_MATCH_ANY);
     if (result == 0) return wait_status::woken;
     switch (errno) {
-        case ETIMEDOUT: return wait_status::timed_out;
-        case EINTR: return wait_status::interrupted;
-        default: return wait_status::woken; // EAGAIN: the word had changed already
+        case ETIMEDOUT:
+            return wait_status::timed_out;
+        case EINTR:
+            return wait_status::interrupted;
+        default:
+            return wait_status::woken; // EAGAIN: the word had changed already
     }
 }
 

@@ -37,10 +37,10 @@ class block_store {
         // (S1) acquire: pairs with (S2), whose thread built the block anew.
         if (Block* spare = spare_.exchange(queue_step::store_takes_spare, nullptr, std::memory_order_acquire))
             return spare;
-        void* memory = ::operator new(sizeof(Block), std::align_val_t{alignof(Block)});
+        void* memory = ::operator new (sizeof(Block), std::align_val_t{alignof(Block)});
         if (!queue_place<Block>::fits(
                 memory)) { // never seen; a failed allocation rather than a wrong pointer
-            ::operator delete(memory, std::align_val_t{alignof(Block)});
+            ::operator delete (memory, std::align_val_t{alignof(Block)});
             throw std::bad_alloc();
         }
         return std::construct_at(static_cast<Block*>(memory));
@@ -99,7 +99,7 @@ class block_store {
 
     static void free(Block* block) noexcept {
         std::destroy_at(block);
-        ::operator delete(block, std::align_val_t{alignof(Block)});
+        ::operator delete (block, std::align_val_t{alignof(Block)});
     }
 
   private:

@@ -19,7 +19,8 @@ struct listener {
 };
 
 // The locks that guard listener lists: a fixed table, striped by address, so that an object needs none of its
-// own. Held for a few instructions and one wake-up at most; nothing else is ever locked, run or freed under it.
+// own. Held for a few instructions and one wake-up at most; nothing else is ever locked, run or freed under
+// it.
 class listener_lock {
   public:
     explicit listener_lock(const void* object) noexcept;

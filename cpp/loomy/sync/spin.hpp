@@ -30,8 +30,9 @@ class spin_permits {
     inline static std::atomic<int> spinning_{0};
 };
 
-// How long a waiter spins before it parks: longer when what it waited for came soon, in the spin or right after it;
-// shorter when it took long, so that spinning for it was in vain. Not synchronised: racing updates merely blur it.
+// How long a waiter spins before it parks: longer when what it waited for came soon, in the spin or right
+// after it; shorter when it took long, so that spinning for it was in vain. Not synchronised: racing updates
+// merely blur it.
 class spin_budget {
   public:
     static constexpr std::int64_t ceiling_ns = 50'000; // a parked thread takes about this long to wake
@@ -74,7 +75,8 @@ class spin_budget {
         if (fixed_ || start_ns == 0) return;
         const bool soon = now_ns() - start_ns < soon_ns;
         const std::int64_t budget = budget_ns_.load(std::memory_order_relaxed);
-        budget_ns_.store(std::clamp(soon ? budget * 2 : budget / 2, floor_ns, ceiling_ns), std::memory_order_relaxed);
+        budget_ns_.store(std::clamp(soon ? budget * 2 : budget / 2, floor_ns, ceiling_ns),
+                         std::memory_order_relaxed);
     }
 
   private:
