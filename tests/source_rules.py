@@ -148,9 +148,10 @@ IN_MODULE_CPP = re.compile(
       ^[#]include\b.*$
     | ^namespace\ [\w:]*\ ?\{\ *$
     | ^constexpr\ registration\ in_order\[\]\ =\ \{\ *$
-    | ^\ +register_\w+,\ *$
+    | ^\ +(?:register_\w+,\ *)+$
     | ^\};?\ *$
-    | ^PYBIND11_MODULE\(_loomy,[^{;]*\)\ \{\ loomy::py::register_all\(m,\ loomy::py::in_order\);\ \}\ *$
+    | ^PYBIND11_MODULE\(_loomy,[^{;]*\)\ \{\ *$
+    | ^\ +loomy::py::register_all\(m,\ loomy::py::in_order\);\ *$
     """,
     re.VERBOSE | re.MULTILINE,
 )
