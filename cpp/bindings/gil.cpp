@@ -36,7 +36,7 @@ bool is_finalizing() noexcept {
 
 } // namespace
 
-void attach_for_work() {
+std::int64_t attach_for_work() {
     if constexpr (!is_free_threaded) {
         if (waiting_threads.load(std::memory_order_relaxed) == 0) {
             static thread_local spin_budget courtesy{courtesy_ns};
@@ -47,7 +47,10 @@ void attach_for_work() {
         draining_workers.fetch_add(1, std::memory_order_relaxed);
         counted_here = true;
     }
+    const std::int64_t start = now_ns();
     attach();
+    const std::int64_t took = now_ns() - start;
+    return took >= forced_wait_ns ? took : 0;
 }
 
 void detach_after_work() {

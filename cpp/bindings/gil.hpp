@@ -54,7 +54,11 @@ inline void attach() {
 
 // The same for a worker that has a job to run. Whoever queued it may be about to detach and wait; queueing
 // for the GIL before that costs a sleep each way, so first gives that a few microseconds to happen.
-void attach_for_work();
+// Returns how long that took, in nanoseconds, or 0 if it was soon.
+std::int64_t attach_for_work();
+
+// A wait for the GIL this long was ended by force: what holds it never lets go by itself.
+inline constexpr std::int64_t forced_wait_ns = 3'000'000;
 // What attach_for_work took, given back; nothing if it was given back already.
 void detach_after_work();
 

@@ -6,6 +6,7 @@
 #include "invoke.hpp"
 #include "loomy/base/clock.hpp"
 #include "pool_object.hpp"
+#include "python_env.hpp"
 #include "python_job.hpp"
 #include "python_module.hpp"
 #include "running_call.hpp"
@@ -15,6 +16,9 @@ namespace {
 
 // Items between two looks at the clock: a call costs at least 30 ns, so this is a microsecond or more.
 constexpr unsigned items_per_look = 32;
+// While no worker joins, more often: an item that blocks must not keep the others waiting for long.
+constexpr unsigned items_per_look_alone = 4;
+constexpr std::int64_t alone_for_ns = 200'000'000;
 
 void put_into(PyObject* list, std::uint64_t index, PyObject* value) noexcept {
     reinterpret_cast<PyListObject*>(list)->ob_item[index] = value;
@@ -77,6 +81,8 @@ struct python_batch::participant {
     running_call& call;
     std::int64_t last_look_ns = 0;
     unsigned since_look = 0;
+    unsigned long_turns = 0;
+    bool leaves = false;
 };
 
 std::uint64_t python_batch::take_part(frame& where) {
@@ -87,20 +93,22 @@ std::uint64_t python_batch::take_part(frame& where) {
     PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
     if (context != nullptr && PyContext_Enter(context) != 0) PyErr_Clear();
+    participants_.fetch_add(1, std::memory_order_relaxed);
     std::uint64_t done = 0;
     {
         running_call call(*home, where, nullptr, token.get(),
                           context_ != nullptr ? context_values(context_) : nullptr);
         participant self{where, target, table, call};
-        // Claims stay small: an item may take seconds, and then every other one should have a worker of its
-        // own.
+        // One at a time: an item may take seconds, and then every other one should have a worker of its own.
         for (range next = claim(1); !next.empty(); next = claim(1)) {
-            for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
-                if (run_item(self, i)) continue;
-                where.where.stats.failed.take_back(); // of an abandoned batch: counted below
+            ++done;
+            if (!run_item(self, next.begin)) {
+                where.where.stats.failed.take_back(); // of an abandoned batch: counted there
                 home->core->count_abandoned_item(state());
             }
+            if (self.leaves) break;
         }
+        if (!self.leaves) participants_.fetch_sub(1, std::memory_order_relaxed);
     }
     if (context != nullptr && PyContext_Exit(context) != 0) PyErr_Clear();
     Py_XDECREF(table);
@@ -109,19 +117,46 @@ std::uint64_t python_batch::take_part(frame& where) {
     return done;
 }
 
+// With the GIL, more workers help only if the items let go of it. A worker that had to force its way in found
+// out that they do not; it would only make the others, and every other thread, wait longer for their turn. So
+// it stays away, and those who take part ask for one again a little later.
+bool python_batch::joins(frame& where) {
+    if (gil::is_free_threaded || !where.own_thread || participants_.load(std::memory_order_relaxed) == 0)
+        return true;
+    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
+    if (alone_until != 0 && now_ns() < alone_until) return false;
+    if (!static_cast<python_env&>(where.env).was_forced()) return true;
+    alone_until_ns_.store(now_ns() + alone_for_ns, std::memory_order_relaxed);
+    return false;
+}
+
+// Now and then between two items: lets other threads have their turn, and asks for help again.
+void python_batch::look_around(participant& on) {
+    const std::int64_t now = now_ns();
+    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
+    if (alone_until != 0 && now > alone_until) {
+        alone_until_ns_.store(0, std::memory_order_relaxed);
+        home->core->invite(*this);
+    }
+    if (on.last_look_ns != 0 && now - on.last_look_ns <= gil::checkpoint_interval_ns) return;
+    if (on.last_look_ns != 0 && !gil::checkpoint()) {
+        errors::report_unraisable("a worker thread of loomy", nullptr);
+    }
+    on.last_look_ns = now_ns();
+    // Twice in a row somebody kept the GIL as long as we do: two that take turns are slower than one.
+    on.long_turns = on.last_look_ns - now >= gil::forced_wait_ns ? on.long_turns + 1 : 0;
+    if (gil::is_free_threaded || !on.where.own_thread || on.long_turns < 2) return;
+    on.leaves = participants_.fetch_sub(1, std::memory_order_relaxed) > 1; // not if it is the last
+    if (!on.leaves) participants_.fetch_add(1, std::memory_order_relaxed);
+    if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
+}
+
 // False: the batch was abandoned while the item ran, and the item has the batch's answer.
 bool python_batch::run_item(participant& on, std::uint64_t index) {
     slot_stats& stats = on.where.where.stats;
     const bool interruptible = home->core->options().interruptible;
-    if ((++on.since_look & (items_per_look - 1)) == 0) {
-        const std::int64_t now = now_ns();
-        if (on.last_look_ns != 0 && now - on.last_look_ns > gil::checkpoint_interval_ns) {
-            if (!gil::checkpoint()) errors::report_unraisable("a worker thread of loomy", nullptr);
-            on.last_look_ns = now;
-        } else if (on.last_look_ns == 0) {
-            on.last_look_ns = now;
-        }
-    }
+    const bool alone = alone_until_ns_.load(std::memory_order_relaxed) != 0;
+    if ((++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0) look_around(on);
     PyObject* const payload = items_.take(index);
     stats.started.add();
     if (interruptible) on.where.where.interruption.begin(*this);

@@ -27,6 +27,7 @@ class python_batch final : public batch, public deferred::node {
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
     void release() const noexcept;
 
+    bool joins(frame& where) override;
     std::uint64_t take_part(frame& where) override;
     void items_abandoned(range which, phase as) override;
     void on_abandoned(phase as, bool was_running) override;
@@ -48,6 +49,7 @@ class python_batch final : public batch, public deferred::node {
     ~python_batch();
 
     struct participant;
+    void look_around(participant& on);
     bool run_item(participant& on, std::uint64_t index);
     void put_failure(std::uint64_t index, PyObject* error);
     [[nodiscard]] PyObject* item_error(phase as) const;
@@ -63,6 +65,8 @@ class python_batch final : public batch, public deferred::node {
     // abandoned.
     std::mutex outcomes_lock_;
     bool collected_ = false;
+    std::atomic<std::uint32_t> participants_{0};
+    std::atomic<std::int64_t> alone_until_ns_{0}; // until then no worker joins; 0: they do
 };
 
 } // namespace loomy::py

@@ -9,7 +9,7 @@ namespace loomy::py {
 
 void python_env::enter(job&) {
     if (gil::is_detached_here()) {
-        gil::attach_for_work();
+        forced_ = gil::attach_for_work() != 0;
         attached_since_ns_ = 0;
         jobs_since_look_ = 0;
         return;

@@ -22,9 +22,13 @@ class python_env : public worker_env {
 
     lent_context context; // of the jobs run here
 
+    // Whether the last attach had to force the GIL from a thread that would not let go.
+    [[nodiscard]] bool was_forced() const noexcept { return forced_; }
+
   private:
     std::int64_t attached_since_ns_ = 0;
     unsigned jobs_since_look_ = 0;
+    bool forced_ = false;
 };
 
 // A worker's own thread, which may have a stateful Worker object.

@@ -41,6 +41,25 @@ void pool::take_part(batch& which, frame& where) {
     if (which.finish(done)) finish_batch(which, &where);
 }
 
+// Back into the queue for the next worker, if there is something for it to do. A closed pool that drains
+// still finishes its batches with all hands. The caller has a hold, or owns the batch.
+void pool::invite(batch& open) {
+    if (open.unclaimed() <= 1 || discarding_.load(std::memory_order_seq_cst)) return;
+    if (places_) places_->take(); // before somebody may abandon the batch and give it back
+    if (!entry_queued(open)) {    // somebody else has invited a worker already
+        if (places_) places_->give();
+        return;
+    }
+    open.add_hold();
+    try {
+        queue_.push(&open);
+        notify();
+    } catch (const std::bad_alloc&) { // then those who take part do it alone
+        (void)open.drop_hold();       // not the last: the caller's remains
+        if (entry_gone(open) && places_) places_->give();
+    }
+}
+
 // All items are accounted for.
 void pool::finish_batch(batch& ended, frame* where) {
     unlist_batch(ended);
@@ -85,10 +104,13 @@ void pool::refuse_rest(batch& open) {
 }
 
 // An entry of it goes back into the queue.
-void pool::entry_queued(batch& which) noexcept {
+bool pool::entry_queued(batch& which) noexcept {
     jobs_in_.reenter();
     batch_entries_.fetch_add(1, std::memory_order_relaxed);
-    which.queued_.store(true, std::memory_order_release);
+    if (!which.queued_.exchange(true, std::memory_order_acq_rel)) return true;
+    batch_entries_.fetch_sub(1, std::memory_order_relaxed);
+    (void)jobs_in_.leave(); // not the last: the other's entry is counted
+    return false;
 }
 
 // Its entry has left the queue, or will be a husk there. True for the one call that counts it out.

@@ -43,6 +43,9 @@ class batch : public job {
         return items != 0 && unfinished_.fetch_sub(items, std::memory_order_acq_rel) == items;
     }
 
+    // Whether a worker that took the batch from the queue is to take part now. Those who do may invite
+    // another worker later; somebody must be taking part when this says no.
+    virtual bool joins(frame&) { return true; }
     // Claims and runs items until none is left; returns how many it finished with.
     virtual std::uint64_t take_part(frame& where) = 0;
     // These items will never start; their answer is `as`.

@@ -81,6 +81,8 @@ class pool final : public ref_counted<pool> {
 
     // Puts a batch into the queue, for any number of workers to take part in. It takes one place.
     [[nodiscard]] submitted submit(batch& next);
+    // Asks for one more worker to take part in it, one of those who do. Throws nothing.
+    void invite(batch& open);
     // The calling thread takes part on the slot of `where` until nothing is left to start.
     void take_part(batch& which, frame& where);
 
@@ -207,7 +209,7 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] std::uint64_t unclaimed_items() const noexcept;
 
     // batch.cpp
-    void entry_queued(batch& which) noexcept;
+    [[nodiscard]] bool entry_queued(batch& which) noexcept;
     bool entry_gone(batch& which);
 
     // helping.cpp

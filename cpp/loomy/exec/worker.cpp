@@ -221,21 +221,10 @@ void pool::run_claimed(job& next, frame& where) {
 }
 
 void pool::run_shared(batch& next, frame& where) {
-    // Back into the queue for the next worker, if there is something for it to do. A closed pool that drains
-    // still finishes its batches with all hands.
-    if (next.unclaimed() > 1 && !discarding_.load(std::memory_order_seq_cst)) {
-        next.add_hold();
-        if (places_) places_->take(); // before somebody may abandon the batch and give it back
-        entry_queued(next);
-        try {
-            queue_.push(&next);
-            notify();
-        } catch (const std::bad_alloc&) { // then we do it alone
-            (void)next.drop_hold();       // not the last: ours remains
-            if (entry_gone(next) && places_) places_->give();
-        }
+    if (next.joins(where)) {
+        invite(next);
+        take_part(next, where);
     }
-    take_part(next, where);
     if (next.drop_hold()) next.dispose();
 }
 
