@@ -63,8 +63,8 @@ void pool::invite(batch& open) {
 // All items are accounted for.
 void pool::finish_batch(batch& ended, frame* where) {
     unlist_batch(ended);
-    // An entry that nobody has taken out yet must not keep its place: what is waited for below may want it.
-    if (entry_gone(ended) && places_) places_->give();
+    // An entry that nobody has taken out yet must not keep its place. (Who refuses the rest may come before the entry.)
+    if (where != nullptr && entry_gone(ended) && places_) places_->give();
     if (where != nullptr && where->own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
         queue_.was_empty()) {
         where->env.leave();
