@@ -267,6 +267,7 @@ PyObject* pool_process(PyObject* self, PyObject* const* args, Py_ssize_t count, 
         if (frame* const mine = frame::top(); mine != nullptr) {
             if (frame* const on = frame::of(core); on != nullptr && !core.closed()) {
                 frame nested(core, on->where, on->env, false);
+                const gil::nested_call deeper;
                 return call_here(*home, nested, given[0]);
             }
         }

@@ -84,6 +84,8 @@ python_job::~python_job() {
 
 bool python_job::run(frame& where) {
     gil::ensure_attached();
+    std::optional<gil::nested_call> deeper;
+    if (where.outer != nullptr) deeper.emplace();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
     PyObject* const target = Py_XNewRef(home->target);
     context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);

@@ -46,10 +46,17 @@ class probe_batch final : public batch {
         add_hold(); // the queue's
     }
 
+    int most_participants = 1'000;
+    bool joins(frame&) override {
+        if (joined_.fetch_add(1) < most_participants) return true;
+        joined_.fetch_sub(1);
+        return false;
+    }
     std::uint64_t take_part(frame& where) override {
         into_.took_part.fetch_add(1);
         const int inside = into_.inside.fetch_add(1) + 1;
-        for (int most = into_.most_inside.load(); most < inside && !into_.most_inside.compare_exchange_weak(most, inside);) {
+        for (int most = into_.most_inside.load();
+             most < inside && !into_.most_inside.compare_exchange_weak(most, inside);) {
         }
         std::uint64_t done = 0;
         for (range next = claim(1); !next.empty(); next = claim(1)) {
@@ -70,7 +77,8 @@ class probe_batch final : public batch {
         return done;
     }
     void items_abandoned(range which, phase) override {
-        for (std::uint64_t i = which.begin; i < which.end; ++i) into_.refusals[i].fetch_add(1, std::memory_order_relaxed);
+        for (std::uint64_t i = which.begin; i < which.end; ++i)
+            into_.refusals[i].fetch_add(1, std::memory_order_relaxed);
     }
     void on_abandoned(phase, bool) override { into_.abandoned.fetch_add(1); }
     void dispose() override {
@@ -82,6 +90,7 @@ class probe_batch final : public batch {
     pool& home_;
     record& into_;
     const std::function<void(std::uint64_t)> item_;
+    std::atomic<int> joined_{0};
 };
 
 using handle = job_handle<probe_batch>;
@@ -376,6 +385,36 @@ TEST_CASE("a batch queued in a pool without workers waits for them, and is refus
     }
 }
 
+TEST_CASE("a worker that does not join a batch gives its place back and finds other work") {
+    gate last;
+    record seen(200);
+    pool_options options;
+    options.max_pending = 1;
+    pool_fixture pool(2, options);
+    for (int round = 0; round < 20; ++round) {
+        handle one = make_batch(pool, seen, [&](std::uint64_t i) {
+            pause_for(50);
+            if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1)); // the other one comes by
+        });
+        one->most_participants = 1;
+        REQUIRE(pool->submit(*one) == submitted::accepted);
+        (void)pool->wait(*one, deadline::never());
+        CHECK(seen.most_inside == 1);
+    }
+    REQUIRE(pool.settles());
+    int accepted = 0;
+    CHECK(eventually([&] {
+        auto blocker = make_job([&] { last.pass(); });
+        if (pool->submit(*blocker) == submitted::accepted) {
+            ++accepted;
+        } else {
+            (void)blocker->drop_hold();
+        }
+        return accepted == 3;
+    }));
+    last.open();
+}
+
 TEST_CASE("a batch gives its places back before it has its answer") {
     watchdog guard("places of batches");
     for (int round = 0; round < 500 / slowness; ++round) {
@@ -392,8 +431,8 @@ TEST_CASE("a batch gives its places back before it has its answer") {
     }
 }
 
-// A worker takes the entry out of the queue before it puts it back, and at that moment nothing is queued: a pool that
-// drains lets its idle workers go.
+// A worker takes the entry out of the queue before it puts it back, and at that moment nothing is queued: a
+// pool that drains lets its idle workers go.
 TEST_CASE("a pool that drains finishes its batches with all hands" * doctest::should_fail()) {
     std::mutex held;
     std::atomic<int> entered{0};
@@ -407,7 +446,8 @@ TEST_CASE("a pool that drains finishes its batches with all hands" * doctest::sh
     options.eager_threads = true;
     pool_fixture pool(4, options, what);
     REQUIRE(eventually([&] { return pool->stats().parks >= 4; }));
-    handle one = make_batch(pool, seen, [](std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); });
+    handle one = make_batch(pool, seen,
+                            [](std::uint64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); });
     {
         const std::lock_guard guard(held);
         REQUIRE(pool->submit(*one) == submitted::accepted);

@@ -151,7 +151,8 @@ TEST_CASE("a running job can be asked to stop without being abandoned") {
     drop_owner(*one);
 }
 
-TEST_CASE("what was claimed beside the queue is a husk to whoever pops it, and the last to go disposes of it") {
+TEST_CASE(
+    "what was claimed beside the queue is a husk to whoever pops it, and the last to go disposes of it") {
     SUBCASE("popped while its owner is there") {
         counts seen;
         auto* one = new probe(seen);
@@ -199,7 +200,8 @@ TEST_CASE("of a claim from the queue, a claim beside it and an abandonment exact
         {[&] { popped = one->claim_popped(); }, [&] { beside = one->claim_in_queue(); },
          [&] { gone = one->abandon(phase::cancelled, true); }},
         [&] {
-            const bool winners[3] = {popped == job::popped::claimed, beside, gone == job::abandoned::in_queue};
+            const bool winners[3] = {popped == job::popped::claimed, beside,
+                                     gone == job::abandoned::in_queue};
             int total = 0;
             for (int i = 0; i < 3; ++i) {
                 total += winners[i];
@@ -214,7 +216,7 @@ TEST_CASE("of a claim from the queue, a claim beside it and an abandonment exact
             drop_owner(*one);
         });
     CHECK(wrong == 0);
-    CHECK(seen.disposed == rounds); // with every hold accounted for
+    CHECK(seen.disposed == rounds);             // with every hold accounted for
     for (const int wins : won) CHECK(wins > 0); // otherwise there was no race
 }
 
@@ -248,7 +250,8 @@ TEST_CASE("of settling and abandoning one wins") {
             one = new probe(seen);
             (void)one->claim_popped();
         },
-        {[&] { settled = one->settle(); }, [&] { gone = one->abandon(phase::cancelled) != job::abandoned::no; }},
+        {[&] { settled = one->settle(); },
+         [&] { gone = one->abandon(phase::cancelled) != job::abandoned::no; }},
         [&] {
             wrong += settled == gone;
             if (gone) drop_hold(*one);
@@ -410,7 +413,8 @@ TEST_CASE("a callback that is taken back is called once if that came too late, a
     CHECK(wrong == 0);
 }
 
-TEST_CASE("of publishing and abandoning a job that is listened to one tells, once, and the job can go at once") {
+TEST_CASE(
+    "of publishing and abandoning a job that is listened to one tells, once, and the job can go at once") {
     counts seen;
     probe* one = nullptr;
     std::unique_ptr<callback> node;
@@ -422,16 +426,15 @@ TEST_CASE("of publishing and abandoning a job that is listened to one tells, onc
         node = std::make_unique<callback>();
         if (one->claim_popped() != job::popped::claimed || !one->listen(*node)) ++wrong;
     };
-    race(
-        rounds, prepare,
-        {[&] { end_run(*one); },
-         [&] {
-             gone = one->abandon(phase::cancelled) != job::abandoned::no;
-             if (gone) follow_up(*one);
-             drop_hold(*one);
-             drop_owner(*one);
-         }},
-        [&] { wrong += node->calls != 1; });
+    race(rounds, prepare,
+         {[&] { end_run(*one); },
+          [&] {
+              gone = one->abandon(phase::cancelled) != job::abandoned::no;
+              if (gone) follow_up(*one);
+              drop_hold(*one);
+              drop_owner(*one);
+          }},
+         [&] { wrong += node->calls != 1; });
     CHECK(wrong == 0);
     CHECK(seen.disposed == rounds);
 }

@@ -82,7 +82,8 @@ TEST_CASE("every job runs exactly once, whoever submits") {
             for (int p = 0; p < producers; ++p) {
                 threads.emplace_back([&, p] {
                     for (int i = 0; i < each; ++i) {
-                        auto one = make_job([&, p, i] { counts[static_cast<std::size_t>(p * each + i)].fetch_add(1); });
+                        auto one = make_job(
+                            [&, p, i] { counts[static_cast<std::size_t>(p * each + i)].fetch_add(1); });
                         while (pool->submit(*one) != submitted::accepted) {
                         }
                         if (i % 3 == 0) (void)pool->wait(*one, deadline::never());
@@ -214,7 +215,8 @@ TEST_CASE("the bound holds whatever happens at once, and no place is lost") {
 }
 
 TEST_CASE("a submitter that waits for a place goes on when a job starts, is abandoned, or the pool closes") {
-    for (const std::string how : {"a job ends", "a job is abandoned", "the pool closes", "its own token", "a worker joins"}) {
+    for (const std::string how :
+         {"a job ends", "a job is abandoned", "the pool closes", "its own token", "a worker joins"}) {
         CAPTURE(how);
         gate closed;
         std::atomic<std::uint32_t> stop{0};
@@ -570,8 +572,8 @@ TEST_CASE("a close that races threads that cannot be started lets every worker g
 // Waiting inside jobs.
 
 TEST_CASE("a waiting job that is told of work and gets its answer at the same time passes the work on") {
-    // Both workers wait in jobs. A job comes, and the answer of the one that was told of it: it does not come back to
-    // the queue before the other one, which would run the job, has.
+    // Both workers wait in jobs. A job comes, and the answer of the one that was told of it: it does not come
+    // back to the queue before the other one, which would run the job, has.
     watchdog guard("work that is passed on");
     int late = 0;
     std::atomic<bool> first_waits{false}, second_waits{false}, answer_first{false}, ran{false}, over{false};
@@ -654,7 +656,8 @@ TEST_CASE("a waiting job is told of what a worker that is not ready leaves behin
     (void)home->wait(*outer, deadline::never());
 }
 
-TEST_CASE("a job that waits with a deadline for a worker that takes long to get ready does not spin meanwhile") {
+TEST_CASE(
+    "a job that waits with a deadline for a worker that takes long to get ready does not spin meanwhile") {
     std::atomic<bool> first{true};
     script what;
     what.ready = [&](slot&) {
@@ -678,8 +681,8 @@ TEST_CASE("a job that waits with a deadline for a worker that takes long to get 
 
 // Interrupts.
 
-// Skipped because it crashes: interrupts::end delivers what is owed without a note of it, so a request that comes at
-// that moment delivers too, and afterwards writes to an entry that is gone.
+// Skipped because it crashes: interrupts::end delivers what is owed without a note of it, so a request that
+// comes at that moment delivers too, and afterwards writes to an entry that is gone.
 TEST_CASE("an interrupt is delivered once, and to no job that started later" * doctest::skip()) {
     struct nothing final : job {
         bool run(frame&) override { return true; }
@@ -713,7 +716,8 @@ TEST_CASE("an interrupt is delivered once, and to no job that started later" * d
     CHECK_FALSE(here.request(nullptr, deliver));
 }
 
-TEST_CASE("an interrupt in progress that needs what the worker holds does not stop it from running a nested job") {
+TEST_CASE(
+    "an interrupt in progress that needs what the worker holds does not stop it from running a nested job") {
     std::mutex interpreter;
     std::atomic<bool> delivering{false};
     script what;
@@ -741,8 +745,10 @@ TEST_CASE("an interrupt in progress that needs what the worker holds does not st
     REQUIRE(pool.settles());
 }
 
-// A slot knows the innermost of the jobs that run on it: the one below is neither abandoned nor does it go on.
-TEST_CASE("stopping what runs ends the wait for a job that runs another one inside itself" * doctest::should_fail()) {
+// A slot knows the innermost of the jobs that run on it: the one below is neither abandoned nor does it go
+// on.
+TEST_CASE("stopping what runs ends the wait for a job that runs another one inside itself" *
+          doctest::should_fail()) {
     gate closed;
     pool_fixture pool(1);
     auto outer = make_job([&] {

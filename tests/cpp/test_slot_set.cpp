@@ -96,7 +96,8 @@ TEST_CASE("one free slot goes to one of two takers") {
     const take that = [](slot_set& from) { return from.try_take(65); };
     auto set = with_free({65});
     (void)set->take_lowest();
-    for (const auto& [one, other] : {std::pair{lowest, lowest}, {lowest, highest}, {lowest, that}, {highest, that}, {that, that}}) {
+    for (const auto& [one, other] :
+         {std::pair{lowest, lowest}, {lowest, highest}, {lowest, that}, {highest, that}, {that, that}}) {
         int mine = 0, others = 0, wrong = 0;
         race(
             10'000 / slowness, [&] { set->release(65); },
@@ -127,8 +128,12 @@ TEST_CASE("no slot is ever handed to two threads, and what its last user wrote i
             for (int i = 0; i < each; ++i) {
                 std::optional<std::uint32_t> id;
                 switch (random() % 3) {
-                    case 0: id = set->take_lowest(); break;
-                    case 1: id = set->take_highest(); break;
+                    case 0:
+                        id = set->take_lowest();
+                        break;
+                    case 1:
+                        id = set->take_highest();
+                        break;
                     default:
                         id = static_cast<std::uint32_t>(random() % 10 * 13);
                         if (!set->try_take(*id)) id.reset();

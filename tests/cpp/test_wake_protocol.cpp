@@ -1,5 +1,6 @@
-// No submission may be overlooked, however the submitter and a worker that goes to sleep interleave, and nobody may
-// be woken for nothing. cpp/README.md has the protocol and its races one by one; the tests are named after them.
+// No submission may be overlooked, however the submitter and a worker that goes to sleep interleave, and
+// nobody may be woken for nothing. cpp/README.md has the protocol and its races one by one; the tests are
+// named after them.
 
 #include <doctest/doctest.h>
 
@@ -50,15 +51,21 @@ void spin_until(Done&& done) {
     }
 }
 
-// Mostly about as long as a worker takes from its last look at the queue to its sleep, sometimes long enough for it
-// to be asleep, sometimes none.
+// Mostly about as long as a worker takes from its last look at the queue to its sleep, sometimes long enough
+// for it to be asleep, sometimes none.
 void random_gap(std::mt19937& random) {
     const auto dice = random();
     switch (dice % 16) {
-        case 0: return;
-        case 1: pause_for(static_cast<unsigned>(dice / 16 % 2'000)); return;
-        case 2: std::this_thread::yield(); return;
-        default: pause_for(static_cast<unsigned>(dice / 16 % 100));
+        case 0:
+            return;
+        case 1:
+            pause_for(static_cast<unsigned>(dice / 16 % 2'000));
+            return;
+        case 2:
+            std::this_thread::yield();
+            return;
+        default:
+            pause_for(static_cast<unsigned>(dice / 16 % 100));
     }
 }
 
@@ -141,7 +148,8 @@ TEST_CASE("a submission while the last worker goes to sleep is seen by one of th
         int expected = 0;
         race(
             20'000 / slowness, [&] { expected += 2; },
-            {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }, [&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }},
+            {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
+             [&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }},
             [&] {
                 spin_until([&] { return ran.load() == expected; });
                 guard.tick();
@@ -196,7 +204,8 @@ TEST_CASE("a thread that waits inside a job is told of what only it can run") {
 }
 
 TEST_CASE("submissions to workers that cannot run yet wake hardly anybody") {
-    // As when the submitter keeps the interpreter: the worker that is woken waits in enter() until it is let in.
+    // As when the submitter keeps the interpreter: the worker that is woken waits in enter() until it is let
+    // in.
     std::atomic<int> ran{0};
     std::mutex interpreter;
     script what;
@@ -305,7 +314,8 @@ TEST_CASE("an idle pool does no context switch") {
             std::ifstream status("/proc/self/task/" + std::to_string(id) + "/status");
             for (std::string word; status >> word;) {
                 long count = 0;
-                if ((word == "voluntary_ctxt_switches:" || word == "nonvoluntary_ctxt_switches:") && status >> count) {
+                if ((word == "voluntary_ctxt_switches:" || word == "nonvoluntary_ctxt_switches:") &&
+                    status >> count) {
                     total += count;
                 }
             }

@@ -48,6 +48,9 @@ void pool::invite(batch& open) {
     if (places_) places_->take(); // before somebody may abandon the batch and give it back
     if (!entry_queued(open)) {    // somebody else has invited a worker already
         if (places_) places_->give();
+        // That entry may have left the queue while ours was counted, and nobody noticed that nothing is
+        // queued.
+        if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
         return;
     }
     open.add_hold();
@@ -63,7 +66,8 @@ void pool::invite(batch& open) {
 // All items are accounted for.
 void pool::finish_batch(batch& ended, frame* where) {
     unlist_batch(ended);
-    // An entry that nobody has taken out yet must not keep its place. (Who refuses the rest may come before the entry.)
+    // An entry that nobody has taken out yet must not keep its place. (Who refuses the rest may come before
+    // the entry.)
     if (where != nullptr && entry_gone(ended) && places_) places_->give();
     if (where != nullptr && where->own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
         queue_.was_empty()) {
@@ -109,7 +113,7 @@ bool pool::entry_queued(batch& which) noexcept {
     batch_entries_.fetch_add(1, std::memory_order_relaxed);
     if (!which.queued_.exchange(true, std::memory_order_acq_rel)) return true;
     batch_entries_.fetch_sub(1, std::memory_order_relaxed);
-    (void)jobs_in_.leave(); // not the last: the other's entry is counted
+    (void)jobs_in_.leave(); // invite sees to it that this was not the last
     return false;
 }
 

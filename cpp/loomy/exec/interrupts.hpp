@@ -30,6 +30,7 @@ class interrupts {
             std::unique_lock guard(lock_);
             delivered_.wait(guard, [&] { return !running_.back().delivering; });
             if ((owed || running_.back().due) && !running_.back().delivered) {
+                running_.back().delivered = true; // so that no request comes in between
                 guard.unlock();
                 deliver();
                 guard.lock();

@@ -224,6 +224,8 @@ void pool::run_shared(batch& next, frame& where) {
     if (next.joins(where)) {
         invite(next);
         take_part(next, where);
+    } else if (places_ && where.own_thread) {
+        places_->give();
     }
     if (next.drop_hold()) next.dispose();
 }
