@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -20,8 +21,9 @@ namespace {
 
 // What became of a batch and its items; outlives the batch.
 struct record {
-    explicit record(std::uint64_t size) : runs(size), refusals(size) {}
+    explicit record(std::uint64_t size) : runs(size), refusals(size), results(size) {}
     std::vector<std::atomic<int>> runs, refusals;
+    std::vector<int> results; // not atomic: whoever sees the batch finished sees them all
     std::atomic<int> abandoned{0}, disposed{0};
     std::atomic<int> inside{0}, most_inside{0}, took_part{0};
 
@@ -64,6 +66,7 @@ class probe_batch final : public batch {
                 slot_stats& stats = where.where.stats;
                 stats.started.add();
                 if (item_) item_(i);
+                into_.results[i] = 1;
                 into_.runs[i].fetch_add(1, std::memory_order_relaxed);
                 if (is_final(state())) {
                     home_.count_abandoned_item(state());
@@ -188,6 +191,7 @@ TEST_CASE("a batch runs every item once on any number of workers, and is dispose
                 CHECK(one->state() == phase::done);
                 CHECK(seen.each_once());
                 CHECK(seen.total(seen.runs) == static_cast<int>(size));
+                CHECK(std::accumulate(seen.results.begin(), seen.results.end(), 0) == static_cast<int>(size));
                 one.reset();
                 CHECK(eventually([&] { return seen.disposed == 1; }));
                 guard.tick();
