@@ -25,14 +25,12 @@ async_result* allocate() {
             async_result* const self = spares[--spare_count];
             (void)PyObject_Init(reinterpret_cast<PyObject*>(self), &async_result_type);
             self->weak_references = nullptr;
-            self->was_finalized = false;
             return self;
         }
     }
     async_result* const self = PyObject_GC_New(async_result, &async_result_type);
     if (self == nullptr) return nullptr;
     self->weak_references = nullptr;
-    self->was_finalized = false;
     return self;
 }
 
@@ -60,7 +58,7 @@ void log_unseen_error(python_job& job) {
 }
 
 void finalize(PyObject* self) {
-    as_result(self)->was_finalized = true;
+    as_result(self)->job.note_finalized();
     if (as_result(self)->job.has_unseen_error()) log_unseen_error(as_result(self)->job);
 }
 
@@ -68,7 +66,7 @@ void dealloc(PyObject* self) {
     async_result* const result = as_result(self);
     if (result->job.has_unseen_error()) {
         if (PyObject_CallFinalizerFromDealloc(self) < 0) return; // somebody kept it after all
-        result->job.error_was_seen = true;
+        result->job.note_error_was_seen();
     }
     if (PyObject_GC_IsTracked(self) != 0) PyObject_GC_UnTrack(self);
     if (result->weak_references != nullptr) PyObject_ClearWeakRefs(self);
@@ -271,9 +269,10 @@ async_result* make_batch_result(python_pool& home, ref<python_batch> of) {
 void free_async_result(python_job& job) {
     if (job.has_unseen_error()) log_unseen_error(job); // of a result that was dropped while its job ran
     async_result* const self = result_of(job);
+    const bool reusable = !job.was_finalized();
     job.~python_job();
     if constexpr (!gil::is_free_threaded) {
-        if (spare_count < most_spares && !self->was_finalized) {
+        if (spare_count < most_spares && reusable) {
             spares[spare_count++] = self;
             return;
         }

@@ -11,7 +11,6 @@ namespace loomy::py {
 // so the collector would take a live job for garbage.
 struct async_result {
     PyObject_HEAD PyObject* weak_references;
-    bool was_finalized; // which the collector remembers of the memory, so it is not used again
     python_job job;
 };
 

@@ -46,6 +46,15 @@ bool batch_items::fill(PyObject* iterable) {
             }
             return true;
         }
+        if (PyList_CheckExact(iterable) && !gil::is_free_threaded) {
+            items_.reserve(static_cast<std::size_t>(PyList_GET_SIZE(iterable)));
+            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(iterable);
+                 ++i) { // which may change whenever others run
+                items_.push_back(Py_NewRef(PyList_GET_ITEM(iterable, i)));
+                if (!turns.next(items_.size())) return false;
+            }
+            return true;
+        }
         const Py_ssize_t hint = PyObject_LengthHint(iterable, 0);
         if (hint < 0) return false;
         items_.reserve(static_cast<std::size_t>(hint));

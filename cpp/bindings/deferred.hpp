@@ -4,6 +4,8 @@
 
 #include <atomic>
 
+#include "loomy/exec/job.hpp"
+
 namespace loomy::py {
 
 // Objects whose last hold was dropped by a thread that is detached. Taking the GIL just for that could take
@@ -21,17 +23,23 @@ class deferred {
 
     // Any thread. Lock-free.
     static void push(node& one) noexcept;
+    // A job that is disposable; dispose() is called again, attached. Jobs have the link in themselves.
+    static void push(job& one) noexcept;
 
-    // Attached. Costs one load when there is nothing to do.
+    // Attached. Costs two loads when there is nothing to do.
     static void drain() {
-        if (head_.load(std::memory_order_relaxed) != nullptr) drain_all();
+        if (nodes_.load(std::memory_order_relaxed) != nullptr ||
+            jobs_.load(std::memory_order_relaxed) != nullptr) {
+            drain_all();
+        }
     }
 
   private:
     static void drain_all();
     static int pending_call(void*);
 
-    inline static std::atomic<node*> head_{nullptr};
+    inline static std::atomic<node*> nodes_{nullptr};
+    inline static std::atomic<job*> jobs_{nullptr};
 };
 
 } // namespace loomy::py

@@ -6,7 +6,7 @@ namespace loomy::py {
 namespace {
 
 void let_go(async_result* one) {
-    one->job.error_was_seen = true; // nobody will ask for it
+    one->job.note_error_was_seen(); // nobody will ask for it
     (void)one->job.home->core->abandon_queued(one->job, phase::cancelled);
     Py_DECREF(reinterpret_cast<PyObject*>(one));
 }

@@ -162,7 +162,7 @@ void start_limits(python_pool& home, async_result* made, bool timer) {
 // Nobody can watch the deadline (no timer thread, no memory): the job is ended and the caller told.
 void give_up(python_pool& home, async_result* made, const std::exception& error) {
     (void)home.core->abandon(made->job, phase::cancelled);
-    made->job.error_was_seen = true;
+    made->job.note_error_was_seen();
     PyErr_Format(PyExc_RuntimeError, "the deadline of a job cannot be watched: %s", error.what());
 }
 
@@ -196,7 +196,7 @@ PyObject* wait_for_answer(python_pool& home, async_result* made, int woken) {
     } else { // Ctrl-C: nobody will ask for the job's result
         PyObject* const raised = errors::take_raised();
         (void)home.core->abandon(made->job, phase::cancelled);
-        made->job.error_was_seen = true;
+        made->job.note_error_was_seen();
         errors::raise(raised);
         Py_DECREF(raised);
     }

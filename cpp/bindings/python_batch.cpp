@@ -63,14 +63,10 @@ void python_batch::release() const noexcept {
 
 void python_batch::dispose() {
     if (gil::is_attached_here()) {
-        destroy();
+        delete this;
     } else {
         deferred::push(*this);
     }
-}
-
-void python_batch::destroy() {
-    delete this;
 }
 
 // One thread's part in the batch.
@@ -83,6 +79,7 @@ struct python_batch::participant {
     unsigned since_look = 0;
     unsigned long_turns = 0;
     bool leaves = false;
+    bool plain = false;
 };
 
 std::uint64_t python_batch::take_part(frame& where) {
@@ -99,6 +96,8 @@ std::uint64_t python_batch::take_part(frame& where) {
         running_call call(*home, where, nullptr, token.get(),
                           context_ != nullptr ? context_values(context_) : nullptr);
         participant self{where, target, table, call};
+        self.plain = table == nullptr && target != nullptr && home->kind == pool_kind::function &&
+                     !home->core->options().interruptible && !token && !gil::is_free_threaded;
         // One at a time: an item may take seconds, and then every other one should have a worker of its own.
         for (range next = claim(1); !next.empty(); next = claim(1)) {
             ++done;
@@ -151,17 +150,35 @@ void python_batch::look_around(participant& on) {
     if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
 }
 
+// The common case of run_item: a plain function without hooks, limits or interrupts, and neither a look
+// around nor the clock is due.
+bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
+    slot_stats& stats = on.where.where.stats;
+    PyObject* const payload = items_.take(index);
+    stats.started.add();
+    PyObject* const arguments[] = {nullptr, payload};
+    PyObject* const result =
+        PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
+    put_into(results_, index, result);
+    stats.completed.add();
+    stats.finished.add();
+    Py_DECREF(payload);
+    return true;
+}
+
 // False: the batch was abandoned while the item ran, and the item has the batch's answer.
 bool python_batch::run_item(participant& on, std::uint64_t index) {
     slot_stats& stats = on.where.where.stats;
-    const bool interruptible = home->core->options().interruptible;
+    const bool timed = on.hooks != nullptr || stats.should_time();
     const bool alone = alone_until_ns_.load(std::memory_order_relaxed) != 0;
-    if ((++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0) look_around(on);
+    const bool look = (++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0;
+    if (on.plain && !timed && !look) return run_plain_item(on, index);
+    if (look) look_around(on);
     PyObject* const payload = items_.take(index);
     stats.started.add();
-    if (interruptible) on.where.where.interruption.begin(*this);
+    if (home->core->options().interruptible) on.where.where.interruption.begin(*this);
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
-    const bool timed = on.hooks != nullptr || stats.should_time();
     const std::int64_t start = timed ? now_ns() : 0;
     PyObject* result = nullptr;
     if (on.target == nullptr) {
@@ -175,6 +192,13 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
     }
     const std::int64_t took = timed ? now_ns() - start : 0;
     if (timed) stats.record_run(took);
+    return end_item(on, index, payload, result, took);
+}
+
+// After the call; with its error set if `result` is null. Steals both.
+bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payload, PyObject* result,
+                            std::int64_t took) {
+    slot_stats& stats = on.where.where.stats;
     if (result == nullptr && !on.where.own_thread && is_interrupt_of_this_thread()) {
         // Ctrl-C while the submitter itself takes part: what has not started never will.
         PyObject* const raised = errors::take_raised();
@@ -207,7 +231,7 @@ bool python_batch::run_item(participant& on, std::uint64_t index) {
     }
     (result != nullptr && stands ? stats.completed : stats.failed).add();
     stats.finished.add();
-    if (interruptible) {
+    if (home->core->options().interruptible) {
         // May wait for a delivery in progress, which needs the GIL.
         gil::ensure_detached();
         on.where.where.interruption.end(!stands, [&] { home->interrupt(on.where.where); });

@@ -18,7 +18,7 @@ class running_call;
 // Many payloads of a Python pool. References count who may touch it: the submitter, an AsyncResult, and one
 // for all the scheduler's holds together. What it holds is Python's, so the last one lets go attached, or
 // defers.
-class python_batch final : public batch, public deferred::node {
+class python_batch final : public batch {
   public:
     // Steals `results` (a list of as many nulls as there are items, untracked) and `snapshot`.
     python_batch(ref<python_pool> home, batch_items items, PyObject* results, PyObject* snapshot,
@@ -32,7 +32,6 @@ class python_batch final : public batch, public deferred::node {
     void items_abandoned(range which, phase as) override;
     void on_abandoned(phase as, bool was_running) override;
     void dispose() override;
-    void destroy() override;
 
     // A BatchResult of what there is: called once, attached, when the batch has ended or was abandoned. Items
     // without an outcome get the error of `as`. New reference, null with an error set.
@@ -51,6 +50,9 @@ class python_batch final : public batch, public deferred::node {
     struct participant;
     void look_around(participant& on);
     bool run_item(participant& on, std::uint64_t index);
+    bool run_plain_item(participant& on, std::uint64_t index);
+    bool end_item(participant& on, std::uint64_t index, PyObject* payload, PyObject* result,
+                  std::int64_t took);
     void put_failure(std::uint64_t index, PyObject* error);
     [[nodiscard]] PyObject* item_error(phase as) const;
 

@@ -266,7 +266,7 @@ PyObject* python_job::answer() {
     const phase as = state();
     if (gil::is_free_threaded && outcome_ != nullptr) track_if_cyclic(*this, outcome_);
     if (as == phase::done && !failed_) return Py_NewRef(outcome_);
-    error_was_seen = true;
+    error_was_seen_ = true;
     PyObject* const exception = as == phase::done ? Py_NewRef(outcome_) : abandoned_error(as);
     if (exception != nullptr) {
         errors::raise(exception);
@@ -277,7 +277,7 @@ PyObject* python_job::answer() {
 
 PyObject* python_job::error() {
     const phase as = state();
-    error_was_seen = true;
+    error_was_seen_ = true;
     if (as != phase::done) return abandoned_error(as);
     return Py_NewRef(failed_ ? outcome_ : Py_None);
 }
@@ -290,14 +290,10 @@ int python_job::traverse(visitproc visit, void* arg) const {
 
 void python_job::dispose() {
     if (gil::is_attached_here()) {
-        destroy();
+        free_async_result(*this);
     } else {
         deferred::push(*this);
     }
-}
-
-void python_job::destroy() {
-    free_async_result(*this);
 }
 
 } // namespace loomy::py

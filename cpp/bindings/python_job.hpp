@@ -50,7 +50,7 @@ class job_limits final : public cancel_token::callback {
 };
 
 // One payload of a Python pool; part of an AsyncResult, which owns it.
-class python_job final : public job, public deferred::node {
+class python_job final : public job {
   public:
     // Pending, with the queue's hold. Steals `snapshot` (may be null). The job is the AsyncResult's to
     // destroy.
@@ -62,7 +62,6 @@ class python_job final : public job, public deferred::node {
     bool run(frame& where) override;
     void on_abandoned(phase as, bool was_running) override;
     void dispose() override;
-    void destroy() override; // deferred::node
 
     // The token of the running call, for whoever cancels the job; null when the call has ended. True:
     // somebody has asked the job to stop already.
@@ -86,8 +85,11 @@ class python_job final : public job, public deferred::node {
     const ref<python_pool> home;
     std::unique_ptr<job_limits> limits;
     ref<python_batch> batch; // of process_batch_async
-    bool error_was_seen = false;
-    [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen && finished(); }
+    // Python's collector remembers it of the memory, which therefore is not used again.
+    void note_finalized() noexcept { was_finalized_ = true; }
+    [[nodiscard]] bool was_finalized() const noexcept { return was_finalized_; }
+    void note_error_was_seen() noexcept { error_was_seen_ = true; }
+    [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen_ && finished(); }
 
   private:
     void end_if_over();
@@ -99,7 +101,6 @@ class python_job final : public job, public deferred::node {
     PyObject* outcome_ = nullptr;          // a result, or the exception if failed_
     context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
     cancel_token* token_ = nullptr;        // lent by the running call; guarded by listener_lock(this)
-    bool failed_ = false;
 };
 
 } // namespace loomy::py

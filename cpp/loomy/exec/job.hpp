@@ -118,8 +118,10 @@ class job {
     // Last call: nobody points here any more and the owner is gone.
     virtual void dispose() = 0;
 
-    // Sampled: monotonic nanoseconds at submission, or 0.
-    std::int64_t enqueued_ns = 0;
+    union {
+        std::int64_t enqueued_ns = 0; // sampled: monotonic nanoseconds at submission, or 0
+        job* next_disposable;         // once nobody points here any more: link of a list of such jobs
+    };
 
   protected:
     explicit job(std::uint32_t flags = 0) noexcept : word_(flags) {}
@@ -131,6 +133,14 @@ class job {
     published publish_to_listeners();
 
     std::atomic<std::uint32_t> word_;
+
+  protected:
+    // Room for what a kind of job has to remember, where the layout would have a hole.
+    bool failed_ = false;
+    bool error_was_seen_ = false;
+    bool was_finalized_ = false;
+
+  private:
     listener* listeners_ = nullptr; // guarded by listener_lock(this)
 };
 
