@@ -1,7 +1,5 @@
 #include "batch_items.hpp"
 
-#include <new>
-
 #include "gil.hpp"
 #include "loomy/base/clock.hpp"
 
@@ -31,47 +29,41 @@ class turn_taker {
 } // namespace
 
 batch_items::~batch_items() {
-    for (PyObject* one : items_) Py_XDECREF(one);
+    if (list_ == nullptr) return;
+    for (std::uint64_t i = 0; i < size(); ++i) {
+        if (is_empty(i)) put(i, Py_NewRef(Py_None)); // a list may be taken apart only whole
+    }
+    Py_DECREF(list_);
 }
 
 bool batch_items::fill(PyObject* iterable) {
-    turn_taker turns;
-    try {
-        if (PyTuple_CheckExact(iterable)) {
-            const Py_ssize_t count = PyTuple_GET_SIZE(iterable);
-            items_.reserve(static_cast<std::size_t>(count));
-            for (Py_ssize_t i = 0; i < count; ++i) {
-                if (!turns.next(items_.size())) return false;
-                items_.push_back(Py_NewRef(PyTuple_GET_ITEM(iterable, i)));
-            }
-            return true;
-        }
-        if (PyList_CheckExact(iterable) && !gil::is_free_threaded) {
-            items_.reserve(static_cast<std::size_t>(PyList_GET_SIZE(iterable)));
-            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(iterable);
-                 ++i) { // which may change whenever others run
-                items_.push_back(Py_NewRef(PyList_GET_ITEM(iterable, i)));
-                if (!turns.next(items_.size())) return false;
-            }
-            return true;
-        }
-        const Py_ssize_t hint = PyObject_LengthHint(iterable, 0);
-        if (hint < 0) return false;
-        items_.reserve(static_cast<std::size_t>(hint));
-        PyObject* const iterator = PyObject_GetIter(iterable);
-        if (iterator == nullptr) return false;
-        bool whole = true;
-        while (PyObject* const item = PyIter_Next(iterator)) {
-            items_.push_back(item);
-            whole = turns.next(items_.size());
-            if (!whole) break;
-        }
-        Py_DECREF(iterator);
-        return whole && PyErr_Occurred() == nullptr;
-    } catch (const std::exception&) { // bad_alloc, or length_error of a hint that is a lie
-        PyErr_NoMemory();
+    if (PyList_CheckExact(iterable)) {
+        list_ = PyList_GetSlice(iterable, 0, PyList_GET_SIZE(iterable)); // a nanosecond or two an item
+        if (list_ != nullptr) PyObject_GC_UnTrack(list_);
+        return list_ != nullptr;
+    }
+    PyObject* const iterator = PyObject_GetIter(iterable);
+    list_ = iterator != nullptr ? PyList_New(0) : nullptr;
+    if (list_ == nullptr) {
+        Py_XDECREF(iterator);
         return false;
     }
+    PyObject_GC_UnTrack(list_);
+    turn_taker turns;
+    bool whole = true;
+    for (std::size_t count = 1; whole; ++count) {
+        PyObject* const item = PyIter_Next(iterator);
+        if (item == nullptr) break;
+        whole = PyList_Append(list_, item) == 0 && turns.next(count);
+        Py_DECREF(item);
+    }
+    Py_DECREF(iterator);
+    return whole && PyErr_Occurred() == nullptr;
+}
+
+PyObject* batch_items::release() {
+    PyObject_GC_Track(list_);
+    return std::exchange(list_, nullptr);
 }
 
 } // namespace loomy::py

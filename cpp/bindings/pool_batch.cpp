@@ -42,17 +42,11 @@ std::optional<batch_items> take_items(PyObject* payloads) {
 }
 
 ref<python_batch> make_batch(python_pool& home, batch_items items, const call_limits& limits) {
-    PyObject* const results = PyList_New(static_cast<Py_ssize_t>(items.size()));
-    PyObject* const snapshot = results != nullptr ? copy_context(home) : nullptr;
-    if (results == nullptr || (snapshot == nullptr && home.copy_context)) {
-        Py_XDECREF(results);
-        return {};
-    }
-    PyObject_GC_UnTrack(results); // its holes are not for others to see
+    PyObject* const snapshot = copy_context(home);
+    if (snapshot == nullptr && home.copy_context) return {};
     auto* const made = new (std::nothrow) python_batch(ref<python_pool>::share(&home), std::move(items),
-                                                       results, snapshot, limits.token, limits.context);
+                                                       snapshot, limits.token, limits.context);
     if (made == nullptr) {
-        Py_DECREF(results);
         Py_XDECREF(snapshot);
         PyErr_NoMemory();
         return {};

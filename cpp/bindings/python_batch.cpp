@@ -17,37 +17,22 @@ namespace {
 // Items between two looks at the clock: a call costs at least 30 ns, so this is a microsecond or more.
 constexpr unsigned items_per_look = 32;
 // While no worker joins, more often: an item that blocks must not keep the others waiting for long.
-constexpr unsigned items_per_look_alone = 4;
+constexpr unsigned items_per_look_alone = 16;
+constexpr std::int64_t short_item_ns = 500;
 constexpr std::int64_t alone_for_ns = 200'000'000;
-
-void put_into(PyObject* list, std::uint64_t index, PyObject* value) noexcept {
-    reinterpret_cast<PyListObject*>(list)->ob_item[index] = value;
-}
-
-PyObject* at(PyObject* list, std::uint64_t index) noexcept {
-    return reinterpret_cast<PyListObject*>(list)->ob_item[index];
-}
 
 } // namespace
 
-python_batch::python_batch(ref<python_pool> home_, batch_items items, PyObject* results, PyObject* snapshot,
+python_batch::python_batch(ref<python_pool> home_, batch_items items, PyObject* snapshot,
                            ref<cancel_token> token_, PyObject* context)
     : batch(items.size()),
       home(std::move(home_)),
       token(std::move(token_)),
       items_(std::move(items)),
-      results_(results),
       snapshot_(snapshot),
       context_(Py_XNewRef(context)) {}
 
 python_batch::~python_batch() {
-    if (results_ != nullptr) {
-        // Never shown to anybody: fill the holes, so that the list can be taken apart as one.
-        for (std::uint64_t i = 0; i < size(); ++i) {
-            if (at(results_, i) == nullptr) put_into(results_, i, Py_NewRef(Py_None));
-        }
-        Py_DECREF(results_);
-    }
     Py_XDECREF(failures_);
     Py_XDECREF(snapshot_);
     Py_XDECREF(context_);
@@ -82,6 +67,12 @@ struct python_batch::participant {
     bool plain = false;
 };
 
+// One at a time, for an item may take seconds, and then every other one should have a worker of its own; a
+// few while they are so short that the claim itself counts, but not of the last ones.
+std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
+    return stats.last_run_ns > 0 && stats.last_run_ns < short_item_ns && unclaimed() > 1'000 ? 8 : 1;
+}
+
 std::uint64_t python_batch::take_part(frame& where) {
     if (unclaimed() == 0) return 0;
     gil::ensure_attached();
@@ -98,14 +89,14 @@ std::uint64_t python_batch::take_part(frame& where) {
         participant self{where, target, table, call};
         self.plain = table == nullptr && target != nullptr && home->kind == pool_kind::function &&
                      !home->core->options().interruptible && !token && !gil::is_free_threaded;
-        // One at a time: an item may take seconds, and then every other one should have a worker of its own.
-        for (range next = claim(1); !next.empty(); next = claim(1)) {
-            ++done;
-            if (!run_item(self, next.begin)) {
+        while (!self.leaves) {
+            const range next = claim(claim_size(where.where.stats));
+            if (next.empty()) break;
+            for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
+                if (run_item(self, i)) continue;
                 where.where.stats.failed.take_back(); // of an abandoned batch: counted there
                 home->core->count_abandoned_item(state());
             }
-            if (self.leaves) break;
         }
         if (!self.leaves) participants_.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -160,7 +151,7 @@ bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
     PyObject* const result =
         PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
     if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
-    put_into(results_, index, result);
+    items_.put(index, result);
     stats.completed.add();
     stats.finished.add();
     Py_DECREF(payload);
@@ -215,7 +206,7 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
         if (gil::is_free_threaded && (token || failure != nullptr)) guard.lock();
         // With the GIL nothing can come between this look and the store.
         stands = !is_final(state());
-        if (stands && result != nullptr) put_into(results_, index, Py_NewRef(result));
+        if (stands && result != nullptr) items_.put(index, Py_NewRef(result));
         if (stands && failure != nullptr) put_failure(index, failure);
     }
     if (on.hooks != nullptr) {
@@ -317,7 +308,7 @@ PyObject* python_batch::collect(phase as) {
         PyObject* error = nullptr;
         const bool whole = as == phase::done && failures_ == nullptr;
         for (std::uint64_t i = 0; !whole && i < size(); ++i) {
-            if (at(results_, i) != nullptr) continue;
+            if (!items_.is_empty(i)) continue;
             if (as != phase::done) {
                 // Running when the batch was abandoned: no outcome yet, and none will be taken any more.
                 PyObject* const key = PyLong_FromUnsignedLongLong(i);
@@ -328,14 +319,13 @@ PyObject* python_batch::collect(phase as) {
                 Py_XDECREF(key);
                 PyErr_Clear();
             }
-            put_into(results_, i, Py_NewRef(Py_None));
+            items_.put(i, Py_NewRef(Py_None));
         }
         Py_XDECREF(error);
         collected_ = true;
-        results = std::exchange(results_, nullptr);
+        results = items_.release();
         failures = std::exchange(failures_, nullptr);
     }
-    PyObject_GC_Track(results);
     PyObject* const arguments[] = {results, failures != nullptr ? failures : Py_None};
     PyObject* const whole = PyObject_Vectorcall(type, arguments, 2, nullptr);
     Py_DECREF(results);

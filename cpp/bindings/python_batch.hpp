@@ -20,9 +20,9 @@ class running_call;
 // defers.
 class python_batch final : public batch {
   public:
-    // Steals `results` (a list of as many nulls as there are items, untracked) and `snapshot`.
-    python_batch(ref<python_pool> home, batch_items items, PyObject* results, PyObject* snapshot,
-                 ref<cancel_token> token, PyObject* context);
+    // Steals `snapshot`.
+    python_batch(ref<python_pool> home, batch_items items, PyObject* snapshot, ref<cancel_token> token,
+                 PyObject* context);
 
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
     void release() const noexcept;
@@ -48,6 +48,7 @@ class python_batch final : public batch {
     ~python_batch();
 
     struct participant;
+    [[nodiscard]] std::uint64_t claim_size(const slot_stats& stats) const noexcept;
     void look_around(participant& on);
     bool run_item(participant& on, std::uint64_t index);
     bool run_plain_item(participant& on, std::uint64_t index);
@@ -57,8 +58,7 @@ class python_batch final : public batch {
     [[nodiscard]] PyObject* item_error(phase as) const;
 
     mutable std::atomic<std::uint32_t> count_{1};
-    batch_items items_;            // each is let go of when it has run
-    PyObject* results_;            // list; entries are null until the item has a result
+    batch_items items_;
     PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
     PyObject* snapshot_;
     PyObject* interrupt_ = nullptr; // the submitter's thread only

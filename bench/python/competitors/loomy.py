@@ -41,9 +41,8 @@ class Loomy(Competitor):
         return [result.wait() for result in handles]
 
     def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
-        # A failed job leaves None among the results, which the workload's check of its answers finds.
-        results, errors = self._pool.process_batch(payloads)
-        return results, errors
+        # As the others' map: a list of results, or the error of a job raised.
+        return self._pool.process_batch(payloads).raise_for_errors(), None
 
     def imap(self, payloads: Iterable[Any]) -> Iterator[Any]:
         answers: Iterator[Any] = self._pool.map(payloads, ordered=self.ordered)
