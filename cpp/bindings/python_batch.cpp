@@ -67,6 +67,90 @@ struct python_batch::participant {
     bool plain = false;
 };
 
+// With the GIL, more workers help only if the items let go of it. A worker that had to force its way in found
+// out that they do not; it would only make the others, and every other thread, wait longer for their turn. So
+// it stays away, and those who take part ask for one again a little later.
+bool python_batch::joins(frame& where) {
+    if (gil::is_free_threaded || !where.own_thread || participants_.load(std::memory_order_relaxed) == 0)
+        return true;
+    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
+    if (alone_until != 0 && now_ns() < alone_until) return false;
+    if (!static_cast<python_env&>(where.env).was_forced()) return true;
+    alone_until_ns_.store(now_ns() + alone_for_ns, std::memory_order_relaxed);
+    return false;
+}
+
+// Now and then between two items: lets other threads have their turn, and asks for help again.
+void python_batch::look_around(participant& on) {
+    const std::int64_t now = now_ns();
+    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
+    if (alone_until != 0 && now > alone_until) {
+        alone_until_ns_.store(0, std::memory_order_relaxed);
+        home->core->invite(*this);
+    }
+    if (on.last_look_ns != 0 && now - on.last_look_ns <= gil::checkpoint_interval_ns) return;
+    if (on.last_look_ns != 0 && !gil::checkpoint()) {
+        errors::report_unraisable("a worker thread of loomy", nullptr);
+    }
+    on.last_look_ns = now_ns();
+    // Twice in a row somebody kept the GIL as long as we do: two that take turns are slower than one.
+    on.long_turns = on.last_look_ns - now >= gil::forced_wait_ns ? on.long_turns + 1 : 0;
+    if (gil::is_free_threaded || !on.where.own_thread || on.long_turns < 2) return;
+    on.leaves = participants_.fetch_sub(1, std::memory_order_relaxed) > 1; // not if it is the last
+    if (!on.leaves) participants_.fetch_add(1, std::memory_order_relaxed);
+    if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
+}
+
+// The common case of run_item: a plain function without hooks, limits or interrupts, and neither a look
+// around nor the clock is due.
+inline bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
+    slot_stats& stats = on.where.where.stats;
+    PyObject* const payload = items_.take(index);
+    stats.started.add();
+    PyObject* const arguments[] = {nullptr, payload};
+    PyObject* const result =
+        PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
+    items_.put(index, result);
+    stats.completed.add();
+    stats.finished.add();
+    Py_DECREF(payload);
+    return true;
+}
+
+// False: the batch was abandoned while the item ran, and the item has the batch's answer.
+inline bool python_batch::run_item(participant& on, std::uint64_t index) {
+    slot_stats& stats = on.where.where.stats;
+    const bool timed = on.hooks != nullptr || stats.should_time();
+    const bool alone = alone_until_ns_.load(std::memory_order_relaxed) != 0;
+    const bool look = (++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0;
+    if (on.plain && !timed && !look) return run_plain_item(on, index);
+    return run_any_item(on, index, timed, look);
+}
+
+bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed, bool look) {
+    slot_stats& stats = on.where.where.stats;
+    if (look) look_around(on);
+    PyObject* const payload = items_.take(index);
+    stats.started.add();
+    if (home->core->options().interruptible) on.where.where.interruption.begin(*this);
+    if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
+    const std::int64_t start = timed ? now_ns() : 0;
+    PyObject* result = nullptr;
+    if (on.target == nullptr) {
+        PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
+    } else if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
+        PyErr_Format(errors::job_not_callable(),
+                     "a pool of callbacks takes zero-argument callables, not %.100s",
+                     Py_TYPE(payload)->tp_name);
+    } else {
+        result = call_target(*home, on.target, on.where, on.call, payload);
+    }
+    const std::int64_t took = timed ? now_ns() - start : 0;
+    if (timed) stats.record_run(took);
+    return end_item(on, index, payload, result, took);
+}
+
 // One at a time, for an item may take seconds, and then every other one should have a worker of its own; a
 // few while they are so short that the claim itself counts, but not of the last ones.
 std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
@@ -105,85 +189,6 @@ std::uint64_t python_batch::take_part(frame& where) {
     Py_XDECREF(context);
     Py_XDECREF(target);
     return done;
-}
-
-// With the GIL, more workers help only if the items let go of it. A worker that had to force its way in found
-// out that they do not; it would only make the others, and every other thread, wait longer for their turn. So
-// it stays away, and those who take part ask for one again a little later.
-bool python_batch::joins(frame& where) {
-    if (gil::is_free_threaded || !where.own_thread || participants_.load(std::memory_order_relaxed) == 0)
-        return true;
-    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
-    if (alone_until != 0 && now_ns() < alone_until) return false;
-    if (!static_cast<python_env&>(where.env).was_forced()) return true;
-    alone_until_ns_.store(now_ns() + alone_for_ns, std::memory_order_relaxed);
-    return false;
-}
-
-// Now and then between two items: lets other threads have their turn, and asks for help again.
-void python_batch::look_around(participant& on) {
-    const std::int64_t now = now_ns();
-    const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
-    if (alone_until != 0 && now > alone_until) {
-        alone_until_ns_.store(0, std::memory_order_relaxed);
-        home->core->invite(*this);
-    }
-    if (on.last_look_ns != 0 && now - on.last_look_ns <= gil::checkpoint_interval_ns) return;
-    if (on.last_look_ns != 0 && !gil::checkpoint()) {
-        errors::report_unraisable("a worker thread of loomy", nullptr);
-    }
-    on.last_look_ns = now_ns();
-    // Twice in a row somebody kept the GIL as long as we do: two that take turns are slower than one.
-    on.long_turns = on.last_look_ns - now >= gil::forced_wait_ns ? on.long_turns + 1 : 0;
-    if (gil::is_free_threaded || !on.where.own_thread || on.long_turns < 2) return;
-    on.leaves = participants_.fetch_sub(1, std::memory_order_relaxed) > 1; // not if it is the last
-    if (!on.leaves) participants_.fetch_add(1, std::memory_order_relaxed);
-    if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
-}
-
-// The common case of run_item: a plain function without hooks, limits or interrupts, and neither a look
-// around nor the clock is due.
-bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
-    slot_stats& stats = on.where.where.stats;
-    PyObject* const payload = items_.take(index);
-    stats.started.add();
-    PyObject* const arguments[] = {nullptr, payload};
-    PyObject* const result =
-        PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
-    if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
-    items_.put(index, result);
-    stats.completed.add();
-    stats.finished.add();
-    Py_DECREF(payload);
-    return true;
-}
-
-// False: the batch was abandoned while the item ran, and the item has the batch's answer.
-bool python_batch::run_item(participant& on, std::uint64_t index) {
-    slot_stats& stats = on.where.where.stats;
-    const bool timed = on.hooks != nullptr || stats.should_time();
-    const bool alone = alone_until_ns_.load(std::memory_order_relaxed) != 0;
-    const bool look = (++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0;
-    if (on.plain && !timed && !look) return run_plain_item(on, index);
-    if (look) look_around(on);
-    PyObject* const payload = items_.take(index);
-    stats.started.add();
-    if (home->core->options().interruptible) on.where.where.interruption.begin(*this);
-    if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
-    const std::int64_t start = timed ? now_ns() : 0;
-    PyObject* result = nullptr;
-    if (on.target == nullptr) {
-        PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
-    } else if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
-        PyErr_Format(errors::job_not_callable(),
-                     "a pool of callbacks takes zero-argument callables, not %.100s",
-                     Py_TYPE(payload)->tp_name);
-    } else {
-        result = call_target(*home, on.target, on.where, on.call, payload);
-    }
-    const std::int64_t took = timed ? now_ns() - start : 0;
-    if (timed) stats.record_run(took);
-    return end_item(on, index, payload, result, took);
 }
 
 // After the call; with its error set if `result` is null. Steals both.

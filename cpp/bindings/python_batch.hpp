@@ -52,6 +52,7 @@ class python_batch final : public batch {
     void look_around(participant& on);
     bool run_item(participant& on, std::uint64_t index);
     bool run_plain_item(participant& on, std::uint64_t index);
+    bool run_any_item(participant& on, std::uint64_t index, bool timed, bool look);
     bool end_item(participant& on, std::uint64_t index, PyObject* payload, PyObject* result,
                   std::int64_t took);
     void put_failure(std::uint64_t index, PyObject* error);

@@ -41,13 +41,13 @@ struct alignas(cache_line) slot_stats {
     std::array<owned_counter, histogram{}.size()> run_time;
 
     // Whether to time the next job. Two clock reads cost as much as a short job, so of short ones only every
-    // sixteenth is timed and counts sixteenfold; jobs that last are all timed.
+    // sixty-fourth is timed and counts for all of them; jobs that last are all timed.
     [[nodiscard]] bool should_time() noexcept {
-        return last_run_ns >= long_enough_ns || (++ticks & 15) == 0 || ticks == 1;
+        return last_run_ns >= long_enough_ns || (++ticks & 63) == 0 || ticks == 1;
     }
     void record_run(std::int64_t ns) noexcept {
         const std::uint64_t weight =
-            last_run_ns >= long_enough_ns || ns >= long_enough_ns || ticks <= 1 ? 1 : 16;
+            last_run_ns >= long_enough_ns || ns >= long_enough_ns || ticks <= 1 ? 1 : 64;
         busy_ns.add(static_cast<std::uint64_t>(ns) * weight);
         run_time[bucket_of(ns)].add(weight);
         last_run_ns = ns;
