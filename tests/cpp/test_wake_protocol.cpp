@@ -19,6 +19,7 @@
 #include <unistd.h>
 #endif
 
+#include "pool_disturbance.hpp"
 #include "pool_fixture.hpp"
 #include "pool_race.hpp"
 
@@ -138,6 +139,46 @@ TEST_CASE("no wake-up is lost in a million random gaps") {
         if (spin_ns == 0) CHECK(pool->stats().parks > 100); // it was sleepers that were woken
     }
 }
+
+#if defined(__linux__)
+TEST_CASE("no wake-up is lost when threads are held up at any instruction") {
+    watchdog guard("submissions by and to threads that are held up");
+    struct setting {
+        std::uint32_t workers;
+        bool borrow;
+    };
+    for (const auto& [workers, borrow] : {setting{1, false}, setting{2, false}, setting{1, true}}) {
+        disturbance everywhere;
+        script what;
+        what.ready = [&](slot&) {
+            everywhere.include_this_thread();
+            return true;
+        };
+        everywhere.include_this_thread();
+        std::atomic<int> ran{0};
+        std::atomic<bool> over{false};
+        pool_fixture pool(workers, spinning(0), what);
+        std::thread borrower([&, borrow = borrow] {
+            everywhere.include_this_thread();
+            while (borrow && !over) {
+                if (slot* const mine = pool->try_borrow()) pool->give_back(*mine);
+                pause_for(50);
+            }
+        });
+        std::mt19937 random(workers);
+        int submitted = 0;
+        for (const deadline box = in_ms(take_long() ? 300'000 : 2'000); !box.passed();) {
+            throw_in(*pool, [&] { ran.fetch_add(1); });
+            ++submitted;
+            spin_until([&] { return ran.load() == submitted; });
+            pause_for(static_cast<unsigned>(random() % 30));
+            guard.tick();
+        }
+        over = true;
+        borrower.join();
+    }
+}
+#endif
 
 TEST_CASE("a submission while the last worker goes to sleep is seen by one of the two") {
     // Two submitters at the moment at which one worker after the other gives up its search.
