@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -152,14 +153,26 @@ def fail_on_negative(payload: int) -> int:
 
 
 def run_script(
-    name: str, *arguments: object, timeout: float = 50.0, flags: tuple[str, ...] = ()
+    name: str, *arguments: object, timeout: float = 45.0, flags: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Runs tests/scripts/<name>.py in a fresh interpreter; a hang ends in the stacks of its threads."""
+    """Runs tests/scripts/<name>.py in a fresh interpreter; a hang is a failure that shows its output."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
     command = [sys.executable, *flags, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-    )
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # children it forked hold the pipes as well
+            output, errors = process.communicate()
+            raise AssertionError(f"{name} {arguments} hangs\n{output}\n{errors}") from None
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def scenarios_in(script: str) -> list[str]:

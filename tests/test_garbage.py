@@ -43,7 +43,7 @@ class Watch:
         wait_until(lambda: gc.collect() >= 0 and self.alive() == 0, f"the end of {self.alive()} objects")
 
 
-# Without a GIL, what another thread gives up is counted off by its owner: at once only if that one runs Python.
+# Without a GIL, what another thread gives up is counted off by its owner: at once only if that one runs.
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 

@@ -16,7 +16,7 @@ WAIT = 20.0
 
 def must_end() -> None:
     """From here on a hang ends in the stacks of all threads. Not for what forks: a child cannot end it."""
-    faulthandler.dump_traceback_later(40, exit=True)
+    faulthandler.dump_traceback_later(30, exit=True)
 
 
 def scenario_of(scenarios: dict[str, Callable[[], None]]) -> Callable[[], None]:

@@ -330,5 +330,5 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
-    signal.alarm(45)  # children do not inherit it
+    signal.alarm(35)  # children do not inherit it
     scenario_of(SCENARIOS)()
