@@ -9,6 +9,8 @@ namespace {
 // Between two looks at the clock; a payload takes a few nanoseconds to copy, some hundred to make.
 constexpr std::size_t items_per_look = 1'024;
 
+constexpr Py_ssize_t items_at_one_go = 500'000;
+
 // Keeps a long copy from holding the GIL all the time.
 class turn_taker {
   public:
@@ -36,12 +38,23 @@ batch_items::~batch_items() {
     Py_DECREF(list_);
 }
 
-bool batch_items::fill(PyObject* iterable) {
-    if (PyList_CheckExact(iterable)) {
-        list_ = PyList_GetSlice(iterable, 0, PyList_GET_SIZE(iterable)); // a nanosecond or two an item
-        if (list_ != nullptr) PyObject_GC_UnTrack(list_);
-        return list_ != nullptr;
+// A nanosecond or two an item, so a short list is copied at one go.
+bool batch_items::copy(PyObject* list) {
+    const Py_ssize_t size = PyList_GET_SIZE(list);
+    list_ = PyList_GetSlice(list, 0, size < items_at_one_go ? size : items_at_one_go);
+    if (list_ == nullptr) return false;
+    PyObject_GC_UnTrack(list_);
+    turn_taker turns;
+    // Others may change the list whenever they have their turn: what is there then is what is copied.
+    for (Py_ssize_t i = items_at_one_go; i < PyList_GET_SIZE(list); ++i) {
+        if (PyList_Append(list_, PyList_GET_ITEM(list, i)) < 0 || !turns.next(static_cast<std::size_t>(i)))
+            return false;
     }
+    return true;
+}
+
+bool batch_items::fill(PyObject* iterable) {
+    if (PyList_CheckExact(iterable)) return copy(iterable);
     PyObject* const iterator = PyObject_GetIter(iterable);
     list_ = iterator != nullptr ? PyList_New(0) : nullptr;
     if (list_ == nullptr) {

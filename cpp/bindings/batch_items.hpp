@@ -34,6 +34,7 @@ class batch_items {
     [[nodiscard]] PyObject* release();
 
   private:
+    [[nodiscard]] bool copy(PyObject* list);
     [[nodiscard]] PyObject*& place(std::uint64_t index) noexcept {
         return reinterpret_cast<PyListObject*>(list_)->ob_item[index];
     }
