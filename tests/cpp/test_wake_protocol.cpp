@@ -200,23 +200,25 @@ TEST_CASE("a submission while the last worker goes to sleep is seen by one of th
 
 TEST_CASE("a job that became queued while a caller had the only slot is seen when the slot is given back") {
     watchdog guard("submissions against borrowed slots");
-    std::atomic<int> ran{0};
-    pool_fixture pool(1, spinning(0));
-    int expected = 0, borrowed = 0;
-    race(
-        20'000 / slowness, [&] { ++expected; },
-        {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
-         [&] {
-             if (slot* const mine = pool->try_borrow()) {
+    for (const bool whatever_is_queued : {false, true}) {
+        std::atomic<int> ran{0};
+        pool_fixture pool(1, spinning(0));
+        int expected = 0, borrowed = 0;
+        race(
+            40'000 / slowness, [&] { ++expected; },
+            {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
+             [&] {
+                 slot* const mine = whatever_is_queued ? pool->try_borrow_for_batch() : pool->try_borrow();
+                 if (mine == nullptr) return;
                  ++borrowed;
                  pool->give_back(*mine);
-             }
-         }},
-        [&] {
-            spin_until([&] { return ran.load() == expected; });
-            guard.tick();
-        });
-    CHECK(borrowed > 0);
+             }},
+            [&] {
+                spin_until([&] { return ran.load() == expected; });
+                guard.tick();
+            });
+        CHECK(borrowed > 0);
+    }
 }
 
 TEST_CASE("a thread that waits inside a job is told of what only it can run") {
