@@ -350,8 +350,9 @@ def test_defect_interrupt_can_hit_another_callers_job() -> None:
             return payload
 
         def interrupt(self) -> None:
-            if self.current:
-                hits.append(self.current)
+            current = self.current
+            if current:
+                hits.append(current)
 
     with Pool.from_workers(Brief, size=2) as pool:
 
