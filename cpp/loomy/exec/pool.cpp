@@ -103,8 +103,10 @@ bool pool::wake_worker() {
         if (!refused) continue;
         // The system has no more threads. Those that there are look at the queue before they sleep, but for
         // those that wait inside jobs.
-        if (!any_free_with_thread())
-            return wake_helper() || live_threads_.load(std::memory_order_seq_cst) != 0;
+        if (any_free_with_thread()) continue;
+        if (wake_helper() || live_threads_.load(std::memory_order_seq_cst) != 0) return true;
+        if (closed()) refuse_queued(); // nobody will come any more who could run it
+        return false;
     }
 }
 
