@@ -33,9 +33,10 @@ submitted pool::submit(batch& next) {
 
 void pool::take_part(batch& which, frame& where) {
     job* const outer = std::exchange(where.current, &which);
-    where.where.running.store(&which, std::memory_order_release);
+    frame* const below = where.where.running.load(std::memory_order_relaxed);
+    where.where.running.store(&where, std::memory_order_release);
     const std::uint64_t done = which.take_part(where);
-    where.where.stop_running(outer);
+    where.where.stop_running(below);
     where.current = outer;
     if (places_ && where.own_thread) places_->give(); // before the answer, as a job's
     if (which.finish(done)) finish_batch(which, &where);

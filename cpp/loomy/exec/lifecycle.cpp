@@ -155,15 +155,34 @@ void pool::stop_running() {
     for (const ref<cancel_token>& token : tokens) token->cancel();
     // Whoever waits for a job that may never end goes on.
     for (std::uint32_t id = 0; id < limit; ++id) {
-        job* const one = at(id).pin_running();
-        if (one == nullptr) continue;
-        if ((one->word() & job::shared) != 0) {
-            abandon(static_cast<batch&>(*one), phase::cancelled);
-        } else {
-            abandon(*one, phase::cancelled);
+        for (job* const one : hold_running(at(id))) {
+            if ((one->word() & job::shared) != 0) {
+                abandon(static_cast<batch&>(*one), phase::cancelled);
+            } else {
+                abandon(*one, phase::cancelled);
+            }
+            if (one->drop_hold()) one->dispose();
         }
-        if (one->drop_hold()) one->dispose();
     }
+}
+
+// The jobs that run on a slot, each with a hold: the innermost first, then those that wait for it below.
+std::vector<job*> pool::hold_running(slot& where) {
+    std::vector<job*> found;
+    where.pins.fetch_add(1,
+                         std::memory_order_seq_cst); // pairs with stop_running: no frame goes away meanwhile
+    try {
+        for (const frame* one = where.running.load(std::memory_order_seq_cst); one != nullptr;
+             one = one->outer) {
+            if (&one->where != &where || one->current == nullptr) continue;
+            found.push_back(one->current);
+            one->current->add_hold();
+        }
+    } catch (const std::bad_alloc&) {
+        // Those that were found are better than none.
+    }
+    where.pins.fetch_sub(1, std::memory_order_seq_cst);
+    return found;
 }
 
 void pool::interrupt_running(const job* which) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "loomy/base/clock.hpp"
 #include "loomy/base/ref.hpp"
@@ -198,6 +199,7 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] bool should_leave_now() noexcept;
     bool take_retirement() noexcept;
     void send_away(slot& taken);
+    [[nodiscard]] static std::vector<job*> hold_running(slot& where);
     void gone(slot& left);
     void refuse_queued();
     void refuse_rest(batch& open);

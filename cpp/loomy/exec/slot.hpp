@@ -17,6 +17,7 @@
 namespace loomy {
 
 class pool;
+struct frame;
 
 // A worker of a pool: a numbered slot. Whoever takes its bit from the pool's slot_set owns everything here
 // that has no other guard, until the bit is given back.
@@ -40,23 +41,15 @@ struct slot {
     std::int64_t spin_start_ns = 0; // of the last search, 0 if there was none since the last sleep
     parker park;
 
-    // The job that runs here, for whoever must end it.
-    std::atomic<job*> running{nullptr};
-    std::atomic<std::uint32_t> pins{0};
+    // The innermost frame whose job runs here, for whoever must end the jobs of this slot; null between jobs.
+    std::atomic<frame*> running{nullptr};
+    std::atomic<std::uint32_t> pins{0}; // who is looking at it
 
     // The runner, before it publishes: afterwards the job may be gone.
-    void stop_running(job* outer) noexcept {
-        running.store(outer, std::memory_order_seq_cst);
-        // Whoever saw the job before that has announced himself before he looked.
+    void stop_running(frame* below) noexcept {
+        running.store(below, std::memory_order_seq_cst);
+        // Whoever saw the frame before that has announced himself before he looked.
         while (pins.load(std::memory_order_seq_cst) != 0) cpu_pause(); // for a few instructions
-    }
-    // The job that runs here, with a hold; or null. Any thread.
-    [[nodiscard]] job* pin_running() noexcept {
-        pins.fetch_add(1, std::memory_order_seq_cst);
-        job* const found = running.load(std::memory_order_seq_cst);
-        if (found != nullptr) found->add_hold();
-        pins.fetch_sub(1, std::memory_order_seq_cst);
-        return found;
     }
 
     alignas(cache_line) slot_stats stats;

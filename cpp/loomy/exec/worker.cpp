@@ -189,7 +189,8 @@ void pool::run_claimed(job& next, frame& where) {
         if (!where.own_thread) where.env.enter(next);
     }
 
-    at.running.store(&next, std::memory_order_release);
+    frame* const below = at.running.load(std::memory_order_relaxed);
+    at.running.store(&where, std::memory_order_release);
     const bool timed = at.stats.should_time();
     const std::int64_t start = timed ? now_ns() : 0;
     // Abandoned between claim and begin: the interrupt found nothing to interrupt and leaves it to us not to
@@ -197,7 +198,6 @@ void pool::run_claimed(job& next, frame& where) {
     const bool started = !options_.interruptible || !next.finished();
     const bool succeeded = started && next.run(where);
     if (timed) at.stats.record_run(now_ns() - start);
-    where.current = outer;
 
     owned_counter& outcome = succeeded ? at.stats.completed : at.stats.failed;
     outcome.add();
@@ -207,7 +207,8 @@ void pool::run_claimed(job& next, frame& where) {
     // what it needs. Callbacks run here, so with those stay as we are.
     if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty()))
         where.env.leave();
-    at.stop_running(outer);
+    at.stop_running(below);
+    where.current = outer;
     const job::published end = next.publish();
     if (!end.stands) {
         outcome.take_back(); // it was counted when it was abandoned
