@@ -172,6 +172,23 @@ PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* ta
     return result;
 }
 
+namespace {
+
+PyObject* no_worker_error(python_pool& home) {
+    PyObject* cause = nullptr;
+    {
+        const std::lock_guard guard(home.factory_lock);
+        cause = Py_XNewRef(home.factory_error);
+    }
+    PyObject* const error = errors::make(
+        errors::worker_closed(), cause,
+        "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__", home.name);
+    Py_XDECREF(cause);
+    return error;
+}
+
+} // namespace
+
 void python_job::on_abandoned(phase as, bool was_running) {
     if (batch) return;
     const gil::attached scope;
@@ -187,11 +204,7 @@ void python_job::on_abandoned(phase as, bool was_running) {
         payload = std::exchange(payload_, nullptr);
         if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
         if (as == phase::refused && !home->core->closed()) {
-            const std::lock_guard guard(home->factory_lock);
-            PyObject* const error = errors::make(
-                errors::worker_closed(), home->factory_error,
-                "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__",
-                home->name);
+            PyObject* const error = no_worker_error(*home);
             if (error != nullptr) put(error, true);
             PyErr_Clear();
         }
@@ -243,6 +256,8 @@ PyObject* python_job::abandoned_error(phase as) const {
                 home->name);
         case phase::refused:
             if (outcome_ != nullptr && failed_) return Py_NewRef(outcome_);
+            if (!home->core->closed())
+                return no_worker_error(*home); // asked for before on_abandoned has put it
             return errors::make(
                 errors::pool_not_running(), nullptr,
                 "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",

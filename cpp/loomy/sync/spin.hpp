@@ -23,10 +23,9 @@ class spin_permits {
     static void reset_after_fork() noexcept { spinning_.store(0, std::memory_order_relaxed); }
 
   private:
-    [[nodiscard]] static int limit() noexcept {
-        static const int cpus = usable_cpus();
-        return cpus - 1;
-    }
+    [[nodiscard]] static int limit() noexcept { return cpus_ - 1; }
+    // Asked when the library is loaded: a fork during a first use would leave its guard locked in the child.
+    inline static const int cpus_ = usable_cpus();
     inline static std::atomic<int> spinning_{0};
 };
 
