@@ -5,9 +5,11 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "loomy/sync/parker.hpp"
+#include "pool_disturbance.hpp"
 #include "pool_race.hpp"
 
 using namespace loomy;
@@ -420,6 +422,15 @@ TEST_CASE(
     std::unique_ptr<callback> node;
     bool gone = false;
     int wrong = 0;
+#if defined(__linux__)
+    loomy::testing::disturbance everywhere;
+    const auto be_held_up = [&] { // anywhere: between the last two accesses of whoever loses
+        static thread_local const void* here = nullptr;
+        if (std::exchange(here, &everywhere) != &everywhere) everywhere.include_this_thread();
+    };
+#else
+    const auto be_held_up = [] {};
+#endif
     const auto prepare = [&] {
         one = new probe(seen);
         one->add_hold(); // the owner's stand-in: the third party lets go of it at any time
@@ -427,7 +438,10 @@ TEST_CASE(
         if (one->claim_popped() != job::popped::claimed || !one->listen(*node)) ++wrong;
     };
     race(rounds, prepare,
-         {[&] { end_run(*one); },
+         {[&] {
+              be_held_up();
+              end_run(*one);
+          },
           [&] {
               gone = one->abandon(phase::cancelled) != job::abandoned::no;
               if (gone) follow_up(*one);

@@ -227,7 +227,7 @@ TEST_CASE("a thread that waits inside a job is told of what only it can run") {
     pool_fixture home(1, spinning(0));
     pool_fixture other(1, spinning(0));
     std::mt19937 random(3);
-    for (int round = 0; round < 5'000 / slowness; ++round) {
+    for (int round = 0; round < 20'000 / slowness; ++round) {
         std::atomic<bool> waiting{false}, ran{false};
         auto outer = make_job([&] {
             auto slow = make_job([&] {
@@ -235,6 +235,8 @@ TEST_CASE("a thread that waits inside a job is told of what only it can run") {
                 spin_until([&] { return ran.load(); });
             });
             if (other->submit(*slow) != submitted::accepted) std::abort();
+            if (round % 2 == 0)
+                waiting = true; // about to list itself; otherwise it has probably gone to sleep
             (void)other->wait(*slow, deadline::never());
         });
         REQUIRE(home->submit(*outer) == submitted::accepted);
