@@ -49,8 +49,8 @@ Rule = Callable[[Iterable[Source]], list[str]]
 LAYERS = {  # what each may include
     "base": {"base"},
     "sync": {"base", "sync"},
-    "exec": {"base", "sync", "exec"},
     "kernel": {"base", "sync", "kernel"},
+    "exec": {"base", "sync", "kernel", "exec"},
 }
 
 

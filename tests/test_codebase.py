@@ -35,7 +35,7 @@ MODULE = "cpp/bindings/module.cpp"
 CPP_RULES: list[tuple[Rule, str, str, str]] = [
     (
         rules.includes_against_the_arrows,
-        "Layers point one way, base <- sync <- exec <- bindings, and kernel is on base and sync: move it.",
+        "Layers point one way, base <- sync <- kernel <- exec <- bindings: move it.",
         "cpp/loomy/sync/parker.hpp",
         '#include "loomy/exec/pool.hpp"',
     ),

@@ -129,7 +129,7 @@ int run_with_caller(python_pool& home, python_batch& whole) {
             return 0;
         }
         // The slot first: afterwards the workers might have them all.
-        if (slot* const borrowed = core.try_borrow_for_batch()) {
+        if (slot* const borrowed = core.try_borrow_to_share()) {
             int done = 0;
             if (core.size() == 1) { // nobody else to share it with
                 done = run_whole_here(home, whole, *borrowed);

@@ -249,7 +249,7 @@ void python_batch::put_failure(std::uint64_t index, PyObject* error) {
     Py_XDECREF(key);
 }
 
-void python_batch::items_abandoned(range which, phase as) {
+void python_batch::payloads_abandoned(range which, phase as) {
     if (which.empty()) return;
     const gil::attached scope;
     if (!scope) return;

@@ -29,7 +29,7 @@ class python_batch final : public batch {
 
     bool joins(frame& where) override;
     std::uint64_t take_part(frame& where) override;
-    void items_abandoned(range which, phase as) override;
+    void payloads_abandoned(range which, phase as) override;
     void on_abandoned(phase as, bool was_running) override;
     void dispose() override;
 

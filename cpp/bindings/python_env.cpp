@@ -7,7 +7,11 @@
 
 namespace loomy::py {
 
-void python_env::enter(job&) {
+void python_env::enter(job& next) {
+    if ((next.word() & job::native) != 0) { // it would keep from the others what it has no use for
+        leave();
+        return;
+    }
     if (gil::is_detached_here()) {
         forced_ = gil::attach_for_work() != 0;
         attached_since_ns_ = 0;

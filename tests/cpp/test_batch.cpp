@@ -79,7 +79,7 @@ class probe_batch final : public batch {
         into_.inside.fetch_sub(1);
         return done;
     }
-    void items_abandoned(range which, phase) override {
+    void payloads_abandoned(range which, phase) override {
         for (std::uint64_t i = which.begin; i < which.end; ++i)
             into_.refusals[i].fetch_add(1, std::memory_order_relaxed);
     }
@@ -103,7 +103,7 @@ handle make_batch(pool_fixture& home, record& into, std::function<void(std::uint
 }
 
 void help(pool_fixture& home, batch& which) {
-    slot* const mine = home->try_borrow_for_batch();
+    slot* const mine = home->try_borrow_to_share();
     if (mine == nullptr) return;
     script nothing;
     scripted_env env(nothing);

@@ -208,7 +208,7 @@ TEST_CASE("a job that became queued while a caller had the only slot is seen whe
             40'000 / slowness, [&] { ++expected; },
             {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
              [&] {
-                 slot* const mine = whatever_is_queued ? pool->try_borrow_for_batch() : pool->try_borrow();
+                 slot* const mine = whatever_is_queued ? pool->try_borrow_to_share() : pool->try_borrow();
                  if (mine == nullptr) return;
                  ++borrowed;
                  pool->give_back(*mine);

@@ -1,4 +1,3 @@
-#include "loomy/exec/batch.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
@@ -19,7 +18,7 @@ slot* pool::try_borrow() {
     return &taken;
 }
 
-slot* pool::try_borrow_for_batch() noexcept {
+slot* pool::try_borrow_to_share() noexcept {
     const auto id = free_.take_lowest();
     if (!id) return nullptr;
     if (places_) places_->take();
@@ -59,12 +58,17 @@ bool pool::run_here(job& next, frame& where) {
     return open;
 }
 
-bool pool::run_here(batch& next, frame& where) {
-    if (closed()) return false;
-    list_batch(next);
-    submitted_.fetch_add(next.size(), std::memory_order_relaxed);
-    if (discarding_.load(std::memory_order_seq_cst)) refuse_rest(next);
+bool pool::run_here(shared_job& next, frame& where) {
+    if (!open_here(next)) return false;
     take_part(next, where);
+    return true;
+}
+
+bool pool::open_here(shared_job& next) {
+    if (closed()) return false;
+    list_shared(next);
+    submitted_.fetch_add(next.jobs(), std::memory_order_relaxed);
+    if (discarding_.load(std::memory_order_seq_cst)) refuse_rest(next);
     return true;
 }
 
@@ -186,10 +190,10 @@ bool pool::help_once(job& target, pool& home, frame& inside, bool may_take_long)
     if (!may_take_long) return false;
     if (frame* const on = frame::of(home)) {
         if ((target.word() & job::shared) != 0) {
-            if (static_cast<batch&>(target).unclaimed() != 0) {
+            if (static_cast<shared_job&>(target).has_room()) {
                 frame nested(home, on->where, on->env, false);
                 nested.env.enter(target);
-                home.take_part(static_cast<batch&>(target), nested);
+                home.take_part(static_cast<shared_job&>(target), nested);
                 return true;
             }
         } else if (target.claim_in_queue()) {
@@ -223,7 +227,7 @@ void pool::run_nested(job& claimed, frame& on) {
     frame nested(*this, on.where, on.env, false);
     nested.env.enter(claimed);
     if ((claimed.word() & job::shared) != 0) {
-        run_shared(static_cast<batch&>(claimed), nested);
+        run_shared(static_cast<shared_job&>(claimed), nested);
     } else {
         run_claimed(claimed, nested);
     }

@@ -40,7 +40,8 @@ bool job::claim_in_queue() noexcept {
 
 bool job::settle() noexcept {
     std::uint32_t seen = word_.load(std::memory_order_relaxed);
-    while (phase_of(seen) == phase::running) {
+    // Claiming does not change the phase of what is shared.
+    while (phase_of(seen) == phase::running || (phase_of(seen) == phase::pending && (seen & shared) != 0)) {
         if (word_.compare_exchange_weak(seen, with_phase(seen, phase::settling), std::memory_order_relaxed))
             return true;
     }

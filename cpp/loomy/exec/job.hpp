@@ -34,7 +34,8 @@ enum class phase : std::uint32_t {
 //   calling    listeners_ has callbacks
 //   orphan     the owner has let go: whoever drops the last hold disposes of the job
 //   stopping   a running job was asked to stop
-//   shared     many workers take part (a batch): popping it claims nothing
+//   shared     many workers take part (a shared_job): popping it claims nothing
+//   native     needs nothing of what the surroundings of a worker have for other jobs
 //   bits 16-   holds: how many times the scheduler still points at it (the queue, a running worker, a watch)
 // Claiming is one CAS pending -> running, cancelling one CAS pending -> cancelled, so a job that was
 // abandoned in the queue never runs, and exactly one party decides. The memory is the owner's. The scheduler
@@ -48,6 +49,7 @@ class job {
     static constexpr std::uint32_t orphan = 1u << 5;
     static constexpr std::uint32_t stopping = 1u << 6;
     static constexpr std::uint32_t shared = 1u << 7;
+    static constexpr std::uint32_t native = 1u << 8;
     static constexpr std::uint32_t one_hold = 1u << 16;
 
     job(const job&) = delete;

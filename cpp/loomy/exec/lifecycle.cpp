@@ -1,6 +1,5 @@
 #include <vector>
 
-#include "loomy/exec/batch.hpp"
 #include "loomy/exec/interrupter.hpp"
 #include "loomy/exec/pool.hpp"
 
@@ -121,17 +120,17 @@ void pool::discard() {
 void pool::refuse_queued() {
     while (job* next = queue_.try_pop()) {
         if ((next->word() & job::shared) != 0) {
-            if (entry_gone(static_cast<batch&>(*next)) && places_) places_->give();
+            if (entry_gone(static_cast<shared_job&>(*next)) && places_) places_->give();
         } else {
             abandon(*next, phase::refused);
         }
         if (next->drop_hold()) next->dispose();
     }
     for (;;) {
-        batch* open = nullptr;
+        shared_job* open = nullptr;
         {
-            const std::lock_guard guard(batches_lock_);
-            for (open = first_batch_; open != nullptr && open->unclaimed() == 0;) open = open->next_;
+            const std::lock_guard guard(shared_lock_);
+            for (open = first_shared_; open != nullptr && !open->is_refusable();) open = open->next_;
             if (open != nullptr) open->add_hold();
         }
         if (open == nullptr) return;
@@ -157,7 +156,7 @@ void pool::stop_running() {
     for (std::uint32_t id = 0; id < limit; ++id) {
         for (job* const one : hold_running(at(id))) {
             if ((one->word() & job::shared) != 0) {
-                abandon(static_cast<batch&>(*one), phase::cancelled);
+                abandon(static_cast<shared_job&>(*one), phase::cancelled);
             } else {
                 abandon(*one, phase::cancelled);
             }
@@ -265,7 +264,7 @@ void pool::die_in_child() noexcept {
     jobs_in_.close();
     new (&lifecycle_lock_) std::mutex;
     new (&helpers_lock_) std::mutex;
-    new (&batches_lock_) std::mutex;
+    new (&shared_lock_) std::mutex;
 }
 
 } // namespace loomy

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "loomy/exec/batch.hpp"
 #include "loomy/exec/interrupter.hpp"
 
 namespace loomy {

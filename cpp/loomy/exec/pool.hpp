@@ -14,6 +14,7 @@
 #include "loomy/exec/frame.hpp"
 #include "loomy/exec/job.hpp"
 #include "loomy/exec/observer.hpp"
+#include "loomy/exec/shared_job.hpp"
 #include "loomy/exec/slot.hpp"
 #include "loomy/exec/slot_set.hpp"
 #include "loomy/exec/stats.hpp"
@@ -21,7 +22,6 @@
 
 namespace loomy {
 
-class batch;
 struct helper;
 
 struct pool_options {
@@ -63,6 +63,13 @@ class pool final : public ref_counted<pool> {
     void count_abandoned_item(phase as) noexcept {
         abandoned_count(as).fetch_add(1, std::memory_order_relaxed);
     }
+    // A job that counts as one came to its end: on the slot of `where`, or elsewhere (null).
+    enum class count_as : std::uint8_t { nothing, completed, failed, cancelled, timed_out };
+    void count_end(frame* where, bool was_started, count_as what) noexcept;
+    // Its function goes on, or has ended (-1), though it was abandoned.
+    void count_running_abandoned(std::int64_t by) noexcept {
+        executing_abandoned_.fetch_add(by, std::memory_order_relaxed);
+    }
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
     void count_submitted(std::uint64_t jobs) noexcept {
@@ -73,19 +80,22 @@ class pool final : public ref_counted<pool> {
     bool abandon(job& which, phase as);
     // Only if it has not started.
     bool abandon_queued(job& which, phase as);
-    // The same for a batch: its items that have not started never will.
-    bool abandon(batch& which, phase as);
+    // The same for a shared job: its items that have not started never will.
+    bool abandon(shared_job& which, phase as);
+    // What has not started of it never will, and those who take part are asked to end; it has ended when the
+    // last of them has. False: it had ended.
+    bool stop(shared_job& which, phase as);
 
     // A job that was over before it could be submitted: its context was cancelled, or its deadline had
     // passed.
     void end_unsubmitted(job& which, phase as);
 
-    // Puts a batch into the queue, for any number of workers to take part in. It takes one place.
-    [[nodiscard]] submitted submit(batch& next);
+    // Puts it into the queue, for any number of workers to take part in. It takes one place.
+    [[nodiscard]] submitted submit(shared_job& next);
     // Asks for one more worker to take part in it, one of those who do. Throws nothing.
-    void invite(batch& open);
+    void invite(shared_job& open);
     // The calling thread takes part on the slot of `where` until nothing is left to start.
-    void take_part(batch& which, frame& where);
+    void take_part(shared_job& which, frame& where);
 
     // Callers that help (helping.cpp).
 
@@ -99,11 +109,13 @@ class pool final : public ref_counted<pool> {
     // Runs a job that was not queued, on the slot of `where`. False: the pool is closed, the job is as it
     // was.
     [[nodiscard]] bool run_here(job& next, frame& where);
-    // The same for a batch.
-    [[nodiscard]] bool run_here(batch& next, frame& where);
+    // The same for a shared job.
+    [[nodiscard]] bool run_here(shared_job& next, frame& where);
+    // Its first half: in the books, but in no queue; the caller takes part in it next.
+    [[nodiscard]] bool open_here(shared_job& next);
 
-    // A free slot whatever is queued: for taking part in a batch.
-    [[nodiscard]] slot* try_borrow_for_batch() noexcept;
+    // A free slot whatever is queued: for taking part in a shared job.
+    [[nodiscard]] slot* try_borrow_to_share() noexcept;
 
     // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if
     // that is still queued in a pool this thread has a slot of, else whatever these pools have queued.
@@ -157,7 +169,6 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] pool_stats stats() const noexcept;
 
   private:
-    friend class batch;
     friend struct helper;
 
     static constexpr std::uint32_t attention_closing = 1;
@@ -186,7 +197,7 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] job* take_job(frame& where);
     [[nodiscard]] job* search(frame& where);
     void run_claimed(job& next, frame& where);
-    void run_shared(batch& next, frame& where);
+    void run_shared(shared_job& next, frame& where);
     [[nodiscard]] bool work_until_idle(frame& where, worker_env& env, bool& searching);
     void stop_searching();
     bool make_ready(slot& self, worker_env& env);
@@ -202,17 +213,17 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] static std::vector<job*> hold_running(slot& where);
     void gone(slot& left);
     void refuse_queued();
-    void refuse_rest(batch& open);
+    void refuse_rest(shared_job& open);
     [[nodiscard]] slot& at(std::uint32_t id) const noexcept;
     [[nodiscard]] slot& unused_slot(std::uint32_t from);
 
     // stats.cpp
     [[nodiscard]] pool_stats read_stats() const noexcept;
-    [[nodiscard]] std::uint64_t unclaimed_items() const noexcept;
+    [[nodiscard]] std::uint64_t queued_in_shared() const noexcept;
 
-    // batch.cpp
-    [[nodiscard]] bool entry_queued(batch& which) noexcept;
-    bool entry_gone(batch& which);
+    // shared_job.cpp
+    [[nodiscard]] bool entry_queued(shared_job& which) noexcept;
+    bool entry_gone(shared_job& which);
 
     // helping.cpp
     static constexpr std::size_t max_helped_pools = 8; // pools one thread can be inside of and still help all
@@ -221,10 +232,11 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] static wait_status wait_helping(job& which, pool& home, deadline until, frame& inside);
     void run_nested(job& claimed, frame& on);
 
-    // batch.cpp
-    void finish_batch(batch& ended, frame* where);
-    void list_batch(batch& open);
-    void unlist_batch(batch& open) noexcept;
+    // shared_job.cpp
+    void finish_shared(shared_job& ended, frame* where);
+    void end_abandoned(shared_job& which, shared_job::range rest, phase as);
+    void list_shared(shared_job& open);
+    void unlist_shared(shared_job& open) noexcept;
 
     // Hot words first, each group on its own line: submitters write jobs_in_ and submitted_, everybody reads
     // searching_ and the free slots, and only rarely does somebody write attention_.
@@ -245,7 +257,8 @@ class pool final : public ref_counted<pool> {
 
     std::atomic<std::uint64_t> cancelled_{0}, timed_out_{0}, refused_{0}, rejected_{0}, wakes_{0};
     std::atomic<std::int64_t> executing_abandoned_{0};
-    std::atomic<std::uint64_t> batch_entries_{0}; // of what jobs_in_ counts, how many are batches
+    std::atomic<std::uint64_t> completed_off_slots_{0}, failed_off_slots_{0}, finished_off_slots_{0};
+    std::atomic<std::uint64_t> shared_entries_{0}; // of what jobs_in_ counts, how many are shared jobs
     std::atomic<std::uint64_t> live_threads_{0};
     std::atomic<std::uint32_t> making_ready_{0}, ready_{0}; // workers
 
@@ -263,8 +276,8 @@ class pool final : public ref_counted<pool> {
     std::mutex helpers_lock_;
     helper* first_helper_ = nullptr; // guarded by helpers_lock_
 
-    mutable std::mutex batches_lock_;
-    batch* first_batch_ = nullptr; // guarded by batches_lock_
+    mutable std::mutex shared_lock_;
+    shared_job* first_shared_ = nullptr; // guarded by shared_lock_
 };
 
 } // namespace loomy

@@ -10,6 +10,7 @@
 #include "loomy/exec/interrupts.hpp"
 #include "loomy/exec/job.hpp"
 #include "loomy/exec/stats.hpp"
+#include "loomy/kernel/scratch.hpp"
 #include "loomy/sync/cancel_token.hpp"
 #include "loomy/sync/parker.hpp"
 #include "loomy/sync/spin.hpp"
@@ -55,6 +56,8 @@ struct slot {
     alignas(cache_line) slot_stats stats;
 
     interrupts interruption;
+
+    scratch_arena scratch; // of the chunks that run here
 
     // Tokens of the jobs running here, for whoever must stop them all.
     std::mutex tokens_lock;

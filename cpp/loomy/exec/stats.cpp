@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "loomy/exec/batch.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
@@ -10,21 +9,48 @@ namespace loomy {
 std::uint64_t pool::queue_length() const noexcept {
     // Of a bounded queue a job that an idle worker is about to take is not queued: it took no place.
     std::uint64_t queued = places_ ? std::min(places_->taken(), jobs_in_.count()) : jobs_in_.count();
-    const std::uint64_t entries = batch_entries_.load(std::memory_order_relaxed);
+    const std::uint64_t entries = shared_entries_.load(std::memory_order_relaxed);
     queued -= std::min(queued, entries);
-    return queued + unclaimed_items();
+    return queued + queued_in_shared();
 }
 
-std::uint64_t pool::unclaimed_items() const noexcept {
+std::uint64_t pool::queued_in_shared() const noexcept {
     std::uint64_t items = 0;
-    const std::lock_guard guard(batches_lock_);
-    for (const batch* one = first_batch_; one != nullptr; one = one->next_) items += one->unclaimed();
+    const std::lock_guard guard(shared_lock_);
+    for (const shared_job* one = first_shared_; one != nullptr; one = one->next_) items += one->queued_jobs();
     return items;
+}
+
+void pool::count_end(frame* where, bool was_started, count_as what) noexcept {
+    const auto add = [&](owned_counter slot_stats::*on_slot, std::atomic<std::uint64_t>& elsewhere) {
+        if (where != nullptr) {
+            (where->where.stats.*on_slot).add();
+        } else {
+            elsewhere.fetch_add(1, std::memory_order_relaxed);
+        }
+    };
+    switch (what) {
+        case count_as::nothing:
+            break;
+        case count_as::completed:
+            add(&slot_stats::completed, completed_off_slots_);
+            break;
+        case count_as::failed:
+            add(&slot_stats::failed, failed_off_slots_);
+            break;
+        case count_as::cancelled:
+            cancelled_.fetch_add(1, std::memory_order_relaxed);
+            break;
+        case count_as::timed_out:
+            timed_out_.fetch_add(1, std::memory_order_relaxed);
+            break;
+    }
+    if (was_started) add(&slot_stats::finished, finished_off_slots_);
 }
 
 std::uint64_t pool::executing() const noexcept {
     std::uint64_t started = 0;
-    std::uint64_t finished = 0;
+    std::uint64_t finished = finished_off_slots_.load(std::memory_order_relaxed);
     const std::lock_guard guard(lifecycle_lock_);
     for (std::uint32_t id = 0; id < id_limit_; ++id) {
         // Finished first: a job may start and end between the two reads, but never end before it started.
@@ -51,8 +77,10 @@ bool same_moment(const pool_stats& a, const pool_stats& b) noexcept {
 pool_stats pool::read_stats() const noexcept {
     pool_stats out;
     std::uint64_t started = 0;
-    std::uint64_t finished = 0;
+    std::uint64_t finished = finished_off_slots_.load(std::memory_order_relaxed);
     std::uint64_t busy_ns = 0;
+    out.completed = completed_off_slots_.load(std::memory_order_relaxed);
+    out.failed = failed_off_slots_.load(std::memory_order_relaxed);
     out.cancelled = cancelled_.load(std::memory_order_relaxed);
     out.timed_out = timed_out_.load(std::memory_order_relaxed);
     out.refused = refused_.load(std::memory_order_relaxed);
@@ -78,9 +106,9 @@ pool_stats pool::read_stats() const noexcept {
     out.running = abandoned > 0 && static_cast<std::uint64_t>(abandoned) < executing
                       ? executing - static_cast<std::uint64_t>(abandoned)
                       : (abandoned > 0 ? 0 : executing);
-    const std::uint64_t entries = batch_entries_.load(std::memory_order_relaxed);
+    const std::uint64_t entries = shared_entries_.load(std::memory_order_relaxed);
     const std::uint64_t counted = jobs_in_.count();
-    out.queued = counted - std::min(counted, entries) + unclaimed_items();
+    out.queued = counted - std::min(counted, entries) + queued_in_shared();
     out.failed += out.refused; // they failed with "the pool was closed"
     out.rejected = rejected_.load(std::memory_order_relaxed);
     out.workers = present_.load(std::memory_order_relaxed);

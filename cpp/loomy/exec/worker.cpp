@@ -1,4 +1,3 @@
-#include "loomy/exec/batch.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
@@ -59,7 +58,7 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
         env.enter(*next);
         if (std::exchange(searching, false)) stop_searching();
         if ((next->word() & job::shared) != 0) {
-            run_shared(static_cast<batch&>(*next), where);
+            run_shared(static_cast<shared_job&>(*next), where);
         } else {
             run_claimed(*next, where);
         }
@@ -151,9 +150,9 @@ job* pool::search(frame& where) {
 job* pool::take_job(frame& where) {
     while (job* next = queue_.try_pop()) {
         if ((next->word() & job::shared) != 0) {
-            auto& taken = static_cast<batch&>(*next);
+            auto& taken = static_cast<shared_job&>(*next);
             const bool live = entry_gone(taken);
-            if (live && taken.unclaimed() != 0) return next;
+            if (live && taken.has_room()) return next;
             if (live && places_) places_->give();
             if (next->drop_hold()) next->dispose();
             continue;
@@ -221,7 +220,7 @@ void pool::run_claimed(job& next, frame& where) {
     if (end.disposable) next.dispose();
 }
 
-void pool::run_shared(batch& next, frame& where) {
+void pool::run_shared(shared_job& next, frame& where) {
     if (next.joins(where)) {
         invite(next);
         take_part(next, where);

@@ -1,0 +1,113 @@
+#include "loomy/base/clock.hpp"
+#include "loomy/exec/launch.hpp"
+#include "loomy/kernel/guarded_call.hpp"
+
+namespace loomy {
+namespace {
+
+// What is left to do has to take so long for waking a worker to pay.
+constexpr double worth_sharing_ps = 10e6;
+
+} // namespace
+
+// What a unit of claiming costs, as measured by who ran one last or as earlier launches had it; 0: unknown.
+std::uint64_t launch::known_ps_per_unit() const noexcept {
+    const std::uint64_t measured = per_unit_ps_.load(std::memory_order_relaxed);
+    if (measured != 0 || cost_ == nullptr || size() == 0) return measured;
+    const std::uint64_t items_per_unit = static_cast<std::uint64_t>(split_.total()) / size();
+    return cost_->per_item_ps() * std::max<std::uint64_t>(items_per_unit, 1);
+}
+
+bool launch::has_room() const noexcept {
+    return unclaimed() != 0 && joined_.load(std::memory_order_relaxed) < record_.num_workers;
+}
+
+bool launch::wants_more() const noexcept {
+    if (joined_.load(std::memory_order_relaxed) >= record_.num_workers) return false;
+    const std::uint64_t left = unclaimed();
+    if (left <= split_.least_claim()) return false;
+    const std::uint64_t per_unit_ps = known_ps_per_unit();
+    return per_unit_ps == 0 ||
+           static_cast<double>(left) * static_cast<double>(per_unit_ps) > worth_sharing_ps;
+}
+
+std::uint64_t launch::take_part(frame& where) {
+    // Never given to a second one: who leaves has left nothing to do.
+    const std::uint32_t worker = joined_.fetch_add(1, std::memory_order_relaxed);
+    if (worker >= record_.num_workers) return 0;
+    slot& at = where.where;
+    chunk_call call{};
+    call.struct_size = sizeof(loomy_call);
+    call.worker = worker;
+    call.launch = &record_;
+    call.where = &where;
+    pace speed(split_.least_claim(), record_.num_workers, known_ps_per_unit());
+    bool invited = false;
+    std::uint64_t done = 0;
+    std::uint64_t ran = 0;
+    const std::int64_t joined_ns = now_ns();
+    std::int64_t from = joined_ns;
+    while (!stopped()) {
+        const range next = claim(speed.next(unclaimed()));
+        if (next.empty()) break;
+        if (next.begin == 0) {
+            started_.store(true, std::memory_order_relaxed);
+            started_ns_ = from;
+            at.stats.started.add(jobs());
+        }
+        ran += run_claimed(call, next);
+        done += next.size();
+        const std::int64_t now = now_ns();
+        speed.took(now - from, next.size());
+        per_unit_ps_.store(speed.per_unit_ps(), std::memory_order_relaxed);
+        from = now;
+        if (!invited && wants_more()) {
+            invited = true;
+            home_->invite(*this);
+        }
+    }
+    if (stopped()) done += claim_rest().size();
+    at.stats.busy_ns.add(static_cast<std::uint64_t>(is_nested() ? 0 : from - joined_ns));
+    if (cost_ != nullptr) cost_->note(from - joined_ns, items_in(ran));
+    units_run_.fetch_add(ran, std::memory_order_relaxed); // published by `finish`
+    const scratch_arena::mark left = at.scratch.here();
+    if (left.block == 0 && left.used == 0) at.scratch.trim();
+    return done;
+}
+
+std::uint64_t launch::items_in(std::uint64_t units) const noexcept {
+    return split_.is_fixed() ? static_cast<std::uint64_t>(split_.total()) / size() * units : units;
+}
+
+// Returns how many of the units were run.
+std::uint64_t launch::run_claimed(chunk_call& call, range units) {
+    if (!split_.is_fixed()) {
+        call.begin = static_cast<std::int64_t>(units.begin);
+        call.end = static_cast<std::int64_t>(units.end);
+        call.chunk = -1;
+        run_chunk(call);
+        return units.size();
+    }
+    std::uint64_t index = units.begin;
+    do {
+        const index_range items = split_.chunk(static_cast<std::int64_t>(index));
+        call.begin = items.begin;
+        call.end = items.end;
+        call.chunk = static_cast<std::int64_t>(index);
+        run_chunk(call);
+        ++index;
+    } while (index != units.end && !stopped());
+    return index - units.begin;
+}
+
+inline void launch::run_chunk(chunk_call& call) {
+    scratch_arena& scratch = call.where->where.scratch;
+    const scratch_arena::mark before = scratch.here();
+    std::string escaped;
+    const int status = call_guarded([&] { return run_(&call); }, escaped);
+    scratch.release_to(before);
+    if (status != LOOMY_OK) [[unlikely]]
+        chunk_failed(call, status, escaped);
+}
+
+} // namespace loomy

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+namespace loomy {
+
+// What an item costs, in picoseconds; 0 while nobody knows. A guess that launches of the same kernel share,
+// so the last writer wins.
+class cost_estimate {
+  public:
+    [[nodiscard]] std::uint64_t per_item_ps() const noexcept {
+        return per_item_ps_.load(std::memory_order_relaxed);
+    }
+    // `items` took so long. A quarter of the new and three of the old: one slow run means little.
+    void note(std::int64_t ns, std::uint64_t items) noexcept {
+        if (items == 0) return;
+        const std::uint64_t now = ps_per_unit(ns, items);
+        const std::uint64_t before = per_item_ps();
+        per_item_ps_.store(before == 0 ? now : std::max<std::uint64_t>(1, before - before / 4 + now / 4),
+                           std::memory_order_relaxed);
+    }
+    // Never 0: that would mean nobody knows.
+    [[nodiscard]] static std::uint64_t ps_per_unit(std::int64_t ns, std::uint64_t units) noexcept {
+        const auto most = std::uint64_t{1} << 53; // two and a half hours a unit
+        const auto took = static_cast<std::uint64_t>(std::max<std::int64_t>(ns, 0));
+        return std::clamp<std::uint64_t>(took < most / 1000 ? took * 1000 / units : took / units * 1000, 1,
+                                         most);
+    }
+
+  private:
+    std::atomic<std::uint64_t> per_item_ps_{0};
+};
+
+// How much one thread claims at a time. Small at first, for an item may take a second; then what takes
+// `target_ns`, so that a claim costs next to nothing and a stop is noticed soon; towards the end less, so
+// that all end together, but nothing that takes less than a few microseconds.
+class pace {
+  public:
+    static constexpr std::int64_t target_ns = 50'000;
+    static constexpr std::int64_t least_ns = 3'000;
+    static constexpr std::uint64_t most_growth = 16;
+    static constexpr std::uint64_t most_units = std::uint64_t{1} << 32;
+
+    // `known_ps` per unit, 0 if unknown.
+    pace(std::uint64_t least, std::uint32_t threads, std::uint64_t known_ps) noexcept
+        : least_(least),
+          threads_(threads),
+          per_unit_ps_(known_ps),
+          next_(known_ps == 0 ? least : most_units) {}
+
+    [[nodiscard]] std::uint64_t next(std::uint64_t unclaimed) const noexcept {
+        std::uint64_t want = next_;
+        if (per_unit_ps_ != 0) {
+            want = std::min(want, units_in(target_ns));
+            if (threads_ > 1) want = std::min(want, std::max(unclaimed / (2 * threads_), units_in(least_ns)));
+        }
+        return std::max(want, least_);
+    }
+    void took(std::int64_t ns, std::uint64_t units) noexcept {
+        per_unit_ps_ = cost_estimate::ps_per_unit(ns, units);
+        next_ = std::min(units * most_growth, most_units);
+    }
+    [[nodiscard]] std::uint64_t per_unit_ps() const noexcept { return per_unit_ps_; }
+
+  private:
+    [[nodiscard]] std::uint64_t units_in(std::int64_t ns) const noexcept {
+        return static_cast<std::uint64_t>(ns) * 1000 / per_unit_ps_ + 1;
+    }
+
+    const std::uint64_t least_, threads_;
+    std::uint64_t per_unit_ps_;
+    std::uint64_t next_;
+};
+
+} // namespace loomy

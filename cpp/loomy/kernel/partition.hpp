@@ -1,0 +1,56 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace loomy {
+
+struct index_range {
+    std::int64_t begin, end;
+};
+
+// How an iteration space becomes chunks. Fixed: a given number of chunks, the same whoever runs them, so that
+// what is computed for each and put together in order has the same bits each time. Otherwise chunks are sized
+// as they are claimed, and `units` of claiming are items.
+class partition {
+  public:
+    // What no launch may exceed: sums of a few of these do not overflow.
+    static constexpr std::int64_t most_items = std::int64_t{1} << 61;
+    // Of a kernel that wants a fixed partition, if its caller does not care. Enough to keep many workers busy
+    // to the end, few enough that what is kept for each is little.
+    static constexpr std::int64_t usual_chunks = 64;
+
+    // chunks 0: dynamic. There are never more chunks than items.
+    constexpr partition(std::int64_t total, std::int64_t chunks, std::int64_t grain) noexcept
+        : total_(total), chunks_(std::min(chunks, total)), grain_(std::max<std::int64_t>(grain, 1)) {}
+
+    // Depends on total and grain alone.
+    [[nodiscard]] static constexpr partition fixed(std::int64_t total, std::int64_t grain) noexcept {
+        const std::int64_t least = std::max<std::int64_t>(grain, 1);
+        const std::int64_t wanted = total / least + (total % least != 0 ? 1 : 0);
+        return {total, std::min(wanted, usual_chunks), grain};
+    }
+
+    [[nodiscard]] constexpr std::int64_t total() const noexcept { return total_; }
+    [[nodiscard]] constexpr std::int64_t chunks() const noexcept { return chunks_; }
+    [[nodiscard]] constexpr bool is_fixed() const noexcept { return chunks_ > 0; }
+
+    [[nodiscard]] constexpr std::uint64_t units() const noexcept {
+        return static_cast<std::uint64_t>(is_fixed() ? chunks_ : total_);
+    }
+    [[nodiscard]] constexpr std::uint64_t least_claim() const noexcept {
+        return static_cast<std::uint64_t>(is_fixed() ? 1 : grain_);
+    }
+    // Of a fixed partition: chunks differ by one item at most.
+    [[nodiscard]] constexpr index_range chunk(std::int64_t index) const noexcept {
+        const std::int64_t least = total_ / chunks_;
+        const std::int64_t longer = total_ % chunks_; // so many have one item more
+        const std::int64_t begin = index * least + std::min(index, longer);
+        return {begin, begin + least + (index < longer ? 1 : 0)};
+    }
+
+  private:
+    std::int64_t total_, chunks_, grain_;
+};
+
+} // namespace loomy
