@@ -3,6 +3,7 @@
 #include "context.hpp"
 #include "context_snapshot.hpp"
 #include "errors.hpp"
+#include "host_api.hpp"
 #include "map_iterator.hpp"
 #include "pool_object.hpp"
 #include "process_exit.hpp"
@@ -14,7 +15,7 @@ namespace loomy::py {
 constexpr registration in_order[] = {
     register_interpreter,    register_errors,         register_build_info,   register_context,
     register_context_layout, register_async_result,   register_map_iterator, register_pool,
-    register_current,        register_process_events,
+    register_current,        register_process_events, register_host_api,
 };
 
 } // namespace loomy::py

@@ -8,9 +8,15 @@ This file only re-exports. A module imports nothing that stands below it here:
     _threads, _asyncio_bridge              what the core calls back into
     _options                               the options of a pool, checked
     pool                                   the pool
+    _default_pool                          the one that is shared
+    _build_paths                           where the headers are
+    _host_api                              what other native extensions import
 """
 
+from loomy import _host_api as _host_api  # PyCapsule_Import looks for attributes, not for modules
 from loomy import _threads as _threads  # gives the core its checkpoint function
+from loomy._build_paths import get_cmake_dir, get_include
+from loomy._default_pool import default_pool
 from loomy._loomy import AsyncResult, MapIterator, __version__, build_info, usable_cpus
 from loomy.batch import BatchResult
 from loomy.context import CancelHandle, Context, check_cancelled, current_context, current_worker_id
@@ -56,5 +62,8 @@ __all__ = (
     "check_cancelled",
     "current_context",
     "current_worker_id",
+    "default_pool",
+    "get_cmake_dir",
+    "get_include",
     "usable_cpus",
 )

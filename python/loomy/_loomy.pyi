@@ -16,6 +16,7 @@ _Out = TypeVar("_Out")
 _Out_co = TypeVar("_Out_co", covariant=True)
 
 __version__: str
+_host_api: object  # the capsule of loomy/host.h
 
 def _set_checkpoint(function: Callable[[], None], /) -> None:
     """A Python function that does nothing; calling it lets the interpreter switch threads."""

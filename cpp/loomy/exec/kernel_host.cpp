@@ -7,9 +7,6 @@
 namespace loomy {
 namespace {
 
-const chunk_call& of(const loomy_call* call) noexcept {
-    return *static_cast<const chunk_call*>(call);
-}
 launch& owner_of(const loomy_launch* record) noexcept {
     return *static_cast<const launch_record*>(record)->owner;
 }
@@ -24,7 +21,7 @@ class nested_loop final : public launch {
   private:
     static int run_part(const loomy_call* call) {
         const auto& self = static_cast<const nested_loop&>(owner_of(call->launch));
-        auto& mine = const_cast<chunk_call&>(of(call));
+        chunk_call& mine = chunk_call::of(call);
         mine.begin += self.begin_;
         mine.end += self.begin_;
         return self.fn_(call, self.context_);
@@ -61,7 +58,7 @@ int parallel_for(const loomy_call* call, std::int64_t begin, std::int64_t end, s
     return run_nested_loop(*call, begin, end, grain, fn, context);
 }
 void* scratch(const loomy_call* call, std::size_t bytes, std::size_t align) {
-    return of(call).where->where.scratch.take(bytes, align);
+    return chunk_call::of(call).where->where.scratch.take(bytes, align);
 }
 int with_interpreter(const loomy_call*, int (*fn)(void*), void* context) {
     int result = LOOMY_EUNAVAILABLE;
@@ -81,7 +78,7 @@ const loomy_api& kernel_api() noexcept {
 int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end, std::int64_t grain,
                     loomy_range_fn fn, void* context) {
     if (begin >= end) return LOOMY_OK;
-    const chunk_call& chunk = of(&call);
+    const chunk_call& chunk = chunk_call::of(&call);
     frame& on = *chunk.where;
     launch& outer = owner_of(call.launch);
     const job_handle<nested_loop> loop(new (std::nothrow)

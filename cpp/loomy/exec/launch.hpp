@@ -25,6 +25,11 @@ struct chunk_call : loomy_call {
     // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. The
     // chunk's own thread only.
     mutable std::unique_ptr<first_failure> of_loop;
+
+    // What kernels see as const is the runner's own.
+    [[nodiscard]] static chunk_call& of(const loomy_call* seen) noexcept {
+        return const_cast<chunk_call&>(static_cast<const chunk_call&>(*seen));
+    }
 };
 struct launch_record : loomy_launch {
     class launch* owner;

@@ -1,0 +1,17 @@
+# The version that find_package(loomy 1.0) asks for is that of the kernel ABI, which is what a build depends on.
+# It stands in kernel.h alone.
+set(header "${CMAKE_CURRENT_LIST_DIR}/../include/loomy/kernel.h")
+file(STRINGS "${header}" lines REGEX "^#define LOOMY_ABI_(MAJOR|MINOR) ")
+string(REGEX MATCH "MAJOR ([0-9]+)u" found "${lines}")
+set(major "${CMAKE_MATCH_1}")
+string(REGEX MATCH "MINOR ([0-9]+)u" found "${lines}")
+set(minor "${CMAKE_MATCH_1}")
+set(PACKAGE_VERSION "${major}.${minor}")
+set(PACKAGE_VERSION_EXACT FALSE)
+set(PACKAGE_VERSION_COMPATIBLE FALSE)
+if(PACKAGE_FIND_VERSION_MAJOR EQUAL major AND NOT PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+    set(PACKAGE_VERSION_COMPATIBLE TRUE)
+    if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+        set(PACKAGE_VERSION_EXACT TRUE)
+    endif()
+endif()
