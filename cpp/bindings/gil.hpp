@@ -29,6 +29,16 @@ inline std::atomic<std::uint32_t> waiting_threads{0};
 // Our workers that are attached. While there is one it is draining a queue, and will let go of the GIL soon.
 inline std::atomic<std::uint32_t> draining_workers{0};
 
+// Whether something that ran on this thread while it was detached by us has left a Python error on its state.
+// Only this thread writes there, so it may look without attaching.
+[[nodiscard]] inline bool has_error_while_detached() noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+    return detached_state->current_exception != nullptr;
+#else
+    return detached_state->curexc_type != nullptr;
+#endif
+}
+
 // Whether this thread may touch Python objects right now.
 [[nodiscard]] inline bool is_attached_here() noexcept {
     return !is_detached_here() && PyGILState_Check() != 0;

@@ -9,13 +9,14 @@
 #include "process_exit.hpp"
 #include "registration.hpp"
 #include "running_call.hpp"
+#include "ufunc_object.hpp"
 
 namespace loomy::py {
 
 constexpr registration in_order[] = {
     register_interpreter,    register_errors,         register_build_info,   register_context,
     register_context_layout, register_async_result,   register_map_iterator, register_pool,
-    register_current,        register_process_events, register_host_api,
+    register_current,        register_process_events, register_host_api,     register_ufunc,
 };
 
 } // namespace loomy::py

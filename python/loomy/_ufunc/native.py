@@ -1,0 +1,110 @@
+"""NumPy's inner loops, without the GIL.
+
+NumPy documents them (`ufunc._get_strided_loop`) and calls the interface unstable. So it is used with versions
+whose capsule has the name that loomy knows, and only after it was seen to work.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loomy import _loomy
+from loomy._ufunc import errstate
+from loomy._ufunc.operands import Array, Operands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+READ = ["readonly", "aligned", "overlap_assume_elementwise"]
+WRITE = ["writeonly", "aligned", "overlap_assume_elementwise", "allocate", "no_broadcast", "no_subtype"]
+
+EXACT = 2**53  # up to here every integer is a float
+
+
+@functools.cache
+def has_known_layout() -> bool:
+    """Whether array objects look in memory as loomy thinks, which everything else relies on."""
+    array = np.zeros((3, 5, 7), dtype="i2")[:, ::-1, 2:]
+    return _loomy._array_layout(array) == (array.ctypes.data, array.shape, array.strides)
+
+
+@functools.cache
+def is_supported() -> bool:
+    """Whether this NumPy's loops are where loomy looks for them, and do what they should."""
+    if np.lib.NumpyVersion(np.__version__) >= "3.0.0":
+        return False
+    try:
+        return all(check() for check in (computes, tells_flags, tells_errors))
+    except Exception:
+        return False
+
+
+def run_here(ufunc: np.ufunc, *operands: Array) -> int | None:
+    _, call_info = ufunc._resolve_dtypes_and_context(tuple(operand.dtype for operand in operands))
+    ufunc._get_strided_loop(call_info, fixed_strides=tuple(operand.strides[-1] for operand in operands))
+    return _loomy._run_ufunc_loop(None, call_info, operands)
+
+
+def computes() -> bool:
+    given, made = np.arange(6, dtype="i4").reshape(2, 3), np.zeros((2, 6), dtype="i4")[:, ::2]
+    return run_here(np.negative, given, made) == 0 and bool((made == [[0, -1, -2], [-3, -4, -5]]).all())
+
+
+def tells_flags() -> bool:
+    ones, zeros, made = np.ones(3), np.zeros(3), np.empty(3)
+    return run_here(np.divide, ones, zeros, made) == errstate.DIVIDE and bool(np.isinf(made).all())
+
+
+def tells_errors() -> bool:
+    twos, exponents, made = np.full(3, 2), np.full(3, -1), np.empty(3, dtype=int)
+    try:
+        run_here(np.power, twos, exponents, made)
+    except ValueError:
+        return True
+    return False
+
+
+def run(operands: Operands, pool: _loomy.PoolBase[Any, Any]) -> Any:
+    try:
+        inputs = [
+            as_array(given, dtype)
+            for given, dtype in zip(operands.inputs, operands.dtypes[: len(operands.inputs)], strict=True)
+        ]
+        # The same iterator that NumPy would use: it makes the outputs, and knows the order of the axes.
+        iterator = np.nditer(
+            (*inputs, *operands.outputs),
+            flags=["external_loop"],
+            op_flags=[READ] * len(inputs) + [WRITE] * len(operands.outputs),
+            op_dtypes=operands.dtypes,
+            order="K",
+            casting="no",
+        )
+        views = iterator.itviews
+    except Exception:
+        return NotImplemented  # shapes that do not fit, numbers that do not: NumPy will say it
+    ufunc = operands.ufunc
+    strides = tuple(view.strides[-1] for view in views)
+    ufunc._get_strided_loop(operands.call_info, fixed_strides=strides)
+    flags = _loomy._run_ufunc_loop(pool, operands.call_info, views)
+    if flags is None:
+        return NotImplemented
+    if flags:
+        errstate.report(ufunc.__name__, flags)
+    return operands.result(given_or_made(operands.outputs, iterator.operands[len(inputs) :]))
+
+
+def as_array(given: Any, dtype: np.dtype[Any]) -> Array:
+    """Raises, for NumPy to say it, if a scalar changes by being cast to the type of the loop."""
+    if isinstance(given, np.ndarray) and given.ndim:
+        return given
+    if type(given) is int and abs(given) > EXACT and dtype.kind in "fc":
+        raise OverflowError("rounded once or twice, on its way to the type of the loop")
+    with np.errstate(all="raise"):
+        return given.astype(dtype) if isinstance(given, np.ndarray) else np.array(given, dtype=dtype)
+
+
+def given_or_made(given: Sequence[Array | None], made: Sequence[Array]) -> tuple[Array, ...]:
+    return tuple(m if g is None else g for g, m in zip(given, made, strict=True))

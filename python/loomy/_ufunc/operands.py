@@ -1,0 +1,175 @@
+"""The arguments of a call, as far as loomy shares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+# Numbers, dates and times, without Python objects, strings or anything that a user may have defined.
+PLAIN = frozenset("?bhilqpBHILQPefdgFDGmM")
+
+WEAK = (int, float, complex)  # Python's own scalars, which do not widen the type of an array
+SCALARS = (bool, *WEAK)
+
+VALUE_BASED = np.lib.NumpyVersion(np.__version__) < "2.0.0"  # types of scalars depend on their values
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """A call whose inputs are plain arrays and scalars, resolved by NumPy."""
+
+    ufunc: np.ufunc
+    inputs: tuple[Any, ...]  # arrays, and scalars that do not widen
+    outputs: tuple[Array | None, ...]
+    where: Array | None
+    options: dict[str, Any]  # dtype=, casting=
+    dtypes: tuple[np.dtype[Any], ...]  # that the loop works on
+    call_info: object  # the capsule of ufunc._resolve_dtypes_and_context
+    fits_loop: bool  # nothing has to be cast, aligned, byte-swapped or masked
+
+    def result(self, outputs: tuple[Array, ...]) -> Any:
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operands | None:
+    """`None`: NumPy is to judge."""
+    inputs = tuple(as_operand(given) for given in args[: ufunc.nin])
+    if len(inputs) < ufunc.nin or any(given is None for given in inputs):
+        return None
+    outputs = take_outputs(ufunc, args[ufunc.nin :], kwargs)
+    if outputs is None:
+        return None
+    options = {name: value for name, value in kwargs.items() if name not in ("out", "where")}
+    if options.keys() - {"dtype", "casting"} or not is_plain_option(options):
+        return None
+    where = kwargs.get("where", True)
+    if where is True:
+        where = None
+    elif type(where) is not np.ndarray or where.dtype != bool or any(output is None for output in outputs):
+        return None
+    try:
+        dtypes, call_info = resolve(ufunc, inputs, outputs, options)
+    except Exception:
+        return None  # the call will raise it too
+    if any(dtype.char not in PLAIN for dtype in dtypes) or not is_free_of_overlap(inputs, outputs, where):
+        return None
+    return Operands(
+        ufunc, inputs, outputs, where, options, dtypes, call_info,
+        where is None and all(map(needs_no_cast, (*inputs, *outputs), dtypes)),
+    )  # fmt: skip
+
+
+def as_operand(given: Any) -> Any:
+    """A plain array or a scalar; `None` for what NumPy has to convert, or what may have its own ideas."""
+    if type(given) is np.ndarray:
+        return given if given.dtype.char in PLAIN else None
+    if type(given) in SCALARS:
+        return given
+    if isinstance(given, (np.number, np.bool_, np.datetime64, np.timedelta64)):
+        scalar = np.asarray(given)
+        return scalar if scalar.dtype.char in PLAIN else None
+    return None
+
+
+def take_outputs(
+    ufunc: np.ufunc, positional: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Array | None, ...] | None:
+    given = kwargs.get("out")
+    if positional and given is not None:
+        return None  # an error, which NumPy words
+    if positional:
+        outputs = positional + (None,) * (ufunc.nout - len(positional))
+    elif type(given) is tuple:
+        outputs = given
+    elif given is None:
+        outputs = (None,) * ufunc.nout
+    else:
+        outputs = (given,)
+    if len(outputs) != ufunc.nout:
+        return None
+    for output in outputs:
+        plain = output is None or (
+            type(output) is np.ndarray and output.dtype.char in PLAIN and output.flags.writeable
+        )
+        if not plain:
+            return None
+    return outputs
+
+
+def is_plain_option(options: dict[str, Any]) -> bool:
+    wanted = options.get("dtype")
+    # Units of dates would have to be worked out.
+    return wanted is None or np.dtype(wanted).kind in "biufc?"
+
+
+def resolve(
+    ufunc: np.ufunc,
+    inputs: tuple[Any, ...],
+    outputs: tuple[Array | None, ...],
+    options: dict[str, Any],
+) -> tuple[tuple[np.dtype[Any], ...], object]:
+    """The types of the loop by NumPy's own rules, and its description; raises what the call would raise."""
+    if VALUE_BASED and any(np.ndim(given) == 0 for given in inputs):
+        raise TypeError("NumPy 1 looks at the values of scalars, which are not known here")
+    types = [given.dtype if isinstance(given, np.ndarray) else weak_type(given) for given in inputs]
+    types += [None if output is None else output.dtype for output in outputs]
+    rules: dict[str, Any] = {}
+    if options.get("dtype") is not None:
+        rules["signature"] = (None,) * ufunc.nin + (type(np.dtype(options["dtype"])),) * ufunc.nout
+    if "casting" in options:
+        rules["casting"] = options["casting"]
+    dtypes, call_info = ufunc._resolve_dtypes_and_context(tuple(types), **rules)
+    return dtypes, call_info
+
+
+def weak_type(scalar: bool | complex) -> Any:
+    return np.dtype(bool) if type(scalar) is bool else type(scalar)
+
+
+def needs_no_cast(given: Any, dtype: np.dtype[Any]) -> bool:
+    if given is None or not isinstance(given, np.ndarray) or given.ndim == 0:
+        return True  # is made as it is needed
+    return given.dtype == dtype and given.flags.aligned and given.dtype.isnative
+
+
+def is_free_of_overlap(
+    inputs: tuple[Any, ...], outputs: tuple[Array | None, ...], where: Array | None
+) -> bool:
+    """Whether elements can be computed in any order, because none is read after it may have been written."""
+    given = [output for output in outputs if output is not None]
+    others: list[Array] = [operand for operand in inputs if isinstance(operand, np.ndarray)]
+    for i, output in enumerate(given):
+        if overlaps_itself(output) or any(np.may_share_memory(output, other) for other in given[:i]):
+            return False
+        if where is not None and np.may_share_memory(output, where):
+            return False
+        for other in others:
+            if not is_same(output, other) and np.may_share_memory(output, other, max_work=1):
+                return False
+    return True
+
+
+def is_same(one: Array, other: Array) -> bool:
+    return one is other or (
+        one.ctypes.data == other.ctypes.data
+        and one.shape == other.shape
+        and one.strides == other.strides
+        and one.dtype == other.dtype
+    )
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Whether two elements may have the same place: no when each stride steps over all that is inside it."""
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return False
+    inside = array.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < inside:
+            return True
+        inside += stride * (length - 1)
+    return False
