@@ -48,17 +48,22 @@ def outcome(call: Callable[[], Any]) -> Outcome:
             result = call()
         except Exception as raised:
             error = (type(raised), str(raised))
-    arrays = [] if error else [layout(one) for one in (result if type(result) is tuple else (result,))]
+    results = result if type(result) is tuple else (result,)
+    arrays = [] if error else [layout(one) for one in results]
     return Outcome(arrays, error, [(w.category, str(w.message)) for w in caught])
 
 
 def layout(array: Any) -> tuple[Any, ...]:
+    if not isinstance(array, (np.ndarray, np.generic)):
+        return type(array), array
     return type(array), array.dtype, array.shape, getattr(array, "strides", None), bits(array)
 
 
 def bits(array: Any) -> str:
     """A digest of the elements, in C order, without the padding that long doubles have."""
     plain = np.ascontiguousarray(array)
+    if plain.dtype.hasobject:
+        return repr(plain.tolist())
     if plain.dtype.char in "gG" and np.finfo(plain.dtype).nmant == 63:  # of the 80-bit kind
         plain = plain.reshape(-1).view("u1").reshape(-1, np.dtype("g").itemsize)[:, :10]
     return hashlib.sha256(plain.tobytes()).hexdigest()

@@ -9,19 +9,16 @@ This file only re-exports. A module imports nothing that stands below it here:
     _options                               the options of a pool, checked
     pool                                   the pool
     _default_pool                          the one that is shared
+    _ufunc                                 imported by `ufunc` at its first use, for it needs NumPy
     _build_paths                           where the headers are
     _host_api                              what other native extensions import
 """
 
 from loomy import _host_api as _host_api  # PyCapsule_Import looks for attributes, not for modules
 from loomy import _threads as _threads  # gives the core its checkpoint function
-<<<<<<< HEAD
 from loomy._build_paths import get_cmake_dir, get_include
 from loomy._default_pool import default_pool
-from loomy._loomy import AsyncResult, MapIterator, __version__, build_info, usable_cpus
-=======
 from loomy._loomy import AsyncResult, MapIterator, __version__, build_info, ufunc, usable_cpus
->>>>>>> 17ccc5d (loomy.ufunc: a NumPy ufunc's own inner loops on all workers, without the GIL)
 from loomy.batch import BatchResult
 from loomy.context import CancelHandle, Context, check_cancelled, current_context, current_worker_id
 from loomy.errors import (
@@ -66,12 +63,9 @@ __all__ = (
     "check_cancelled",
     "current_context",
     "current_worker_id",
-<<<<<<< HEAD
     "default_pool",
     "get_cmake_dir",
     "get_include",
-=======
     "ufunc",
->>>>>>> 17ccc5d (loomy.ufunc: a NumPy ufunc's own inner loops on all workers, without the GIL)
     "usable_cpus",
 )

@@ -26,14 +26,18 @@ MOST_OPERANDS = 32  # NumPy's own bound, before NumPy 2
 
 def prepare(ufunc: object, pool: object) -> tuple[Callable[..., Any] | None, type]:
     """For the constructor of `loomy.ufunc`: what it calls for a large call, and the type of plain arrays."""
-    if not isinstance(ufunc, np.ufunc):
+    # numba's @vectorize makes an object that compiles a loop when it is missing, around a ufunc.
+    inner = ufunc if isinstance(ufunc, np.ufunc) else getattr(ufunc, "ufunc", None)
+    if not isinstance(inner, np.ufunc):
         raise TypeError(f"loomy.ufunc takes a numpy.ufunc such as np.sin, not {type(ufunc).__name__}")
     if pool is not None and not isinstance(pool, _loomy.PoolBase):
         raise TypeError(f"pool must be a loomy.Pool or None, not {type(pool).__name__}")
-    # NumPy has all calls if its arrays cannot be looked into. Generalized ufuncs have more than one loop dimension; those without output cannot be checked.
-    if not native.has_known_layout() or ufunc.signature is not None or ufunc.nout == 0 or ufunc.nargs > MOST_OPERANDS:
+    # NumPy has all calls if its arrays cannot be looked into. Generalized ufuncs have more than one loop
+    # dimension; those without output cannot be checked.
+    leave_alone = inner.signature is not None or inner.nout == 0 or inner.nargs > MOST_OPERANDS
+    if leave_alone or not native.has_known_layout():
         return None, np.ndarray
-    return SharedCall(ufunc, pool).call, np.ndarray
+    return SharedCall(inner, pool).call, np.ndarray
 
 
 class SharedCall:
