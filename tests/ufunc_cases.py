@@ -26,7 +26,7 @@ WAYS = ["loops", "pieces"]  # NumPy's inner loops, and the fallback for a NumPy 
 
 @contextmanager
 def sharing(way: str) -> Iterator[None]:
-    with mock.patch.object(native, "is_supported", lambda: way == "loops"):
+    with mock.patch.object(native, "is_supported", return_value=way == "loops"):
         yield
 
 

@@ -63,8 +63,8 @@ PyObject* wait_for_end(launch& one) {
     pool& home = one.home();
     PyObject* interrupt = nullptr;
     while (!one.finished()) {
-        const int woken = gil::wait_detached(deadline::never(),
-                                             [&](deadline slice) { return home.wait(one, slice); });
+        const int woken =
+            gil::wait_detached(deadline::never(), [&](deadline slice) { return home.wait(one, slice); });
         if (woken > 0) break;
         (void)home.stop(one, phase::cancelled);
         if (interrupt == nullptr) interrupt = errors::take_raised();

@@ -20,8 +20,8 @@ struct ufunc_object {
     vectorcallfunc vectorcall;
     vectorcallfunc call_numpy; // of the ufunc that is wrapped
     PyObject* wrapped;
-    PyObject* pool;    // or None for the default pool
-    PyObject* shared;  // loomy._ufunc's function for large calls; None if NumPy is to have them all
+    PyObject* pool;   // or None for the default pool
+    PyObject* shared; // loomy._ufunc's function for large calls; None if NumPy is to have them all
     PyTypeObject* array_type;
     ufunc_cost cost;
 };
@@ -80,12 +80,12 @@ std::int64_t elements_of(PyTypeObject* array_type, PyObject* const* args, Py_ssi
     return elements;
 }
 
-PyObject* call_numpy_timed(ufunc_object& self, std::int64_t elements, PyObject* const* args, std::size_t flags,
-                           PyObject* names) {
+PyObject* call_numpy_timed(ufunc_object& self, std::int64_t elements, PyObject* const* args,
+                           std::size_t flags, PyObject* names) {
     if (!self.cost.wants_sample()) return self.call_numpy(self.wrapped, args, flags, names);
     const std::int64_t start = now_ns();
     PyObject* const result = self.call_numpy(self.wrapped, args, flags, names);
-    if (result != nullptr) self.cost.add_serial(elements, now_ns() - start);
+    if (result != nullptr) self.cost.add_alone(elements, now_ns() - start);
     return result;
 }
 
@@ -180,21 +180,23 @@ PyObject* get_attribute(PyObject* self, PyObject* name) {
 }
 
 PyObject* repr(PyObject* self) {
-    return PyUnicode_FromFormat(of(self).pool == Py_None ? "<loomy.ufunc of %R>" : "<loomy.ufunc of %R on %R>",
-                                of(self).wrapped, of(self).pool);
+    return PyUnicode_FromFormat(
+        of(self).pool == Py_None ? "<loomy.ufunc of %R>" : "<loomy.ufunc of %R on %R>", of(self).wrapped,
+        of(self).pool);
 }
 
 PyObject* reduce(PyObject* self, PyObject*) {
     if (of(self).pool == Py_None) return Py_BuildValue("O(O)", Py_TYPE(self), of(self).wrapped);
-    PyErr_SetString(PyExc_TypeError, "a loomy.ufunc with a pool of its own cannot be pickled or copied; make "
-                                     "it without pool= to use the default pool of whichever process it is in");
+    PyErr_SetString(PyExc_TypeError,
+                    "a loomy.ufunc with a pool of its own cannot be pickled or copied; make "
+                    "it without pool= to use the default pool of whichever process it is in");
     return nullptr;
 }
 
-PyMethodDef methods[] = {
-    {"__reduce__", reduce, METH_NOARGS,
-     PyDoc_STR("__reduce__($self, /)\n--\n\nPickled as the ufunc it wraps; TypeError if it has a pool of its own.")},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"__reduce__", reduce, METH_NOARGS,
+                          PyDoc_STR("__reduce__($self, /)\n--\n\nPickled as the ufunc it wraps; TypeError if "
+                                    "it has a pool of its own.")},
+                         {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef members[] = {
     {"__wrapped__", T_OBJECT, offsetof(ufunc_object, wrapped), READONLY,
@@ -207,9 +209,12 @@ PyDoc_STRVAR(
     doc,
     "ufunc(ufunc, /, *, pool=None)\n--\n\n"
     "A NumPy ufunc whose large calls are computed on all workers of a pool, without the GIL.\n\n"
-    "Takes any `numpy.ufunc`, those of scipy.special and numba's @vectorize included, and is called like it:\n"
-    "same arguments, same result to the last bit, same errors, warnings and `numpy.errstate`. Plain arrays of\n"
-    "numbers, dates and times are shared out once a call is long enough for that to pay, which it learns from\n"
+    "Takes any `numpy.ufunc`, those of scipy.special and numba's @vectorize included, and is called like "
+    "it:\n"
+    "same arguments, same result to the last bit, same errors, warnings and `numpy.errstate`. Plain arrays "
+    "of\n"
+    "numbers, dates and times are shared out once a call is long enough for that to pay, which it learns "
+    "from\n"
     "its calls (about 0.1 ms). Everything else NumPy does alone: small calls, subclasses, objects, strings,\n"
     "generalized ufuncs, operands that overlap, and the methods, such as `reduce` and `outer`.\n\n"
     "`pool` is a `loomy.Pool`, `None` the default pool; a large call raises PoolNotRunning if it is closed.\n"
@@ -227,10 +232,9 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>(doc)},
                        {Py_tp_members, members},
                        {0, nullptr}};
 
-PyType_Spec spec = {"loomy.ufunc", sizeof(ufunc_object), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
-                        Py_TPFLAGS_HAVE_VECTORCALL,
-                    slots};
+PyType_Spec spec = {
+    "loomy.ufunc", sizeof(ufunc_object), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_VECTORCALL, slots};
 
 PyMethodDef functions[] = {{"_array_layout", array_layout, METH_O, nullptr},
                            {"_run_ufunc_loop", as_method(run_ufunc_loop), METH_FASTCALL, nullptr},

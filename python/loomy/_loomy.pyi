@@ -281,3 +281,32 @@ class CancelHandle:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+@final
+class ufunc:
+    """A NumPy ufunc whose large calls are computed on all workers of a pool, without the GIL."""
+
+    def __new__(cls, ufunc: Any, /, *, pool: PoolBase[Any, Any] | None = None) -> Self: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the ufunc is called, with the same result."""
+
+    def __getattr__(self, name: str, /) -> Any:
+        """Whatever else a ufunc has is NumPy's."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The ufunc that was given."""
+
+def _run_ufunc_loop(
+    pool: PoolBase[Any, Any] | None, call_info: object, views: tuple[Any, ...], /
+) -> int | None:
+    """Run NumPy's inner loop over arrays of one shape, on the pool or, for `None`, here.
+
+    Returns the floating-point flags that were raised, as NumPy numbers them; `None` if nothing was computed.
+    """
+
+def _run_ufunc_pieces(pool: PoolBase[Any, Any], pieces: tuple[Callable[[], object], ...], /) -> bool:
+    """Call each once, on the pool. False: nothing was called."""
+
+def _array_layout(array: Any, /) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
+    """Data address, shape and strides as loomy reads them; `None` if they make no sense."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def report(name: str, flags: int) -> None:
 
     Raises FloatingPointError, and what a warnings filter or the user's callback raises.
     """
-    modes = np.geterr()
+    modes: Any = np.geterr()
     for kind, flag, text in KINDS:
         if flags & flag and (mode := modes[kind]) != "ignore":
             react(mode, name, text, flags)

@@ -13,13 +13,10 @@ import numpy as np
 
 from loomy import _loomy
 from loomy._ufunc import errstate
-from loomy._ufunc.operands import Array, Operands
+from loomy._ufunc.operands import Array, Operands, get_strided_loop, iterate, resolve_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-READ = ["readonly", "aligned", "overlap_assume_elementwise"]
-WRITE = ["writeonly", "aligned", "overlap_assume_elementwise", "allocate", "no_broadcast", "no_subtype"]
 
 EXACT = 2**53  # up to here every integer is a float
 
@@ -43,8 +40,8 @@ def is_supported() -> bool:
 
 
 def run_here(ufunc: np.ufunc, *operands: Array) -> int | None:
-    _, call_info = ufunc._resolve_dtypes_and_context(tuple(operand.dtype for operand in operands))
-    ufunc._get_strided_loop(call_info, fixed_strides=tuple(operand.strides[-1] for operand in operands))
+    _, call_info = resolve_loop(ufunc, tuple(operand.dtype for operand in operands))
+    get_strided_loop(ufunc, call_info, operands)
     return _loomy._run_ufunc_loop(None, call_info, operands)
 
 
@@ -73,21 +70,12 @@ def run(operands: Operands, pool: _loomy.PoolBase[Any, Any]) -> Any:
             as_array(given, dtype)
             for given, dtype in zip(operands.inputs, operands.dtypes[: len(operands.inputs)], strict=True)
         ]
-        # The same iterator that NumPy would use: it makes the outputs, and knows the order of the axes.
-        iterator = np.nditer(
-            (*inputs, *operands.outputs),
-            flags=["external_loop"],
-            op_flags=[READ] * len(inputs) + [WRITE] * len(operands.outputs),
-            op_dtypes=operands.dtypes,
-            order="K",
-            casting="no",
-        )
+        iterator = iterate((*inputs, *operands.outputs), len(inputs), operands.dtypes, casting="no")
         views = iterator.itviews
     except Exception:
         return NotImplemented  # shapes that do not fit, numbers that do not: NumPy will say it
     ufunc = operands.ufunc
-    strides = tuple(view.strides[-1] for view in views)
-    ufunc._get_strided_loop(operands.call_info, fixed_strides=strides)
+    get_strided_loop(ufunc, operands.call_info, views)
     flags = _loomy._run_ufunc_loop(pool, operands.call_info, views)
     if flags is None:
         return NotImplemented

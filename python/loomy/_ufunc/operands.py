@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -123,8 +124,41 @@ def resolve(
         rules["signature"] = (None,) * ufunc.nin + (type(np.dtype(options["dtype"])),) * ufunc.nout
     if "casting" in options:
         rules["casting"] = options["casting"]
-    dtypes, call_info = ufunc._resolve_dtypes_and_context(tuple(types), **rules)
+    return resolve_loop(ufunc, tuple(types), **rules)
+
+
+def resolve_loop(
+    ufunc: Any, types: tuple[Any, ...], **rules: Any
+) -> tuple[tuple[np.dtype[Any], ...], object]:
+    """The types a loop works on, and the capsule that describes it. NumPy annotates neither this..."""
+    dtypes, call_info = ufunc._resolve_dtypes_and_context(types, **rules)
     return dtypes, call_info
+
+
+def get_strided_loop(ufunc: Any, call_info: object, views: Sequence[Array]) -> None:
+    """...nor this, which puts the loop for these strides into the capsule."""
+    ufunc._get_strided_loop(call_info, fixed_strides=tuple(view.strides[-1] for view in views))
+
+
+READ = ["readonly", "aligned", "overlap_assume_elementwise"]
+WRITE = ["writeonly", "aligned", "overlap_assume_elementwise", "allocate", "no_broadcast", "no_subtype"]
+
+
+def iterate(operands: Sequence[Array | None], inputs: int, dtypes: Sequence[Any], *, casting: str) -> Any:
+    """The iterator that NumPy itself would use: it makes the outputs, and knows the order of the axes.
+
+    Raises ValueError if shapes do not fit.
+    """
+    make: Any = np.nditer  # annotated for the more usual calls
+    buffers = [] if casting == "no" else ["buffered", "delay_bufalloc"]
+    return make(
+        operands,
+        flags=["external_loop", *buffers],
+        op_flags=[READ] * inputs + [WRITE] * (len(operands) - inputs),
+        op_dtypes=dtypes,
+        order="K",
+        casting=casting,
+    )
 
 
 def weak_type(scalar: bool | complex) -> Any:
@@ -149,9 +183,12 @@ def is_free_of_overlap(
         if where is not None and np.may_share_memory(output, where):
             return False
         for other in others:
-            if not is_same(output, other) and np.may_share_memory(output, other, max_work=1):
+            if not is_same(output, other) and may_share(output, other, max_work=1):
                 return False
     return True
+
+
+may_share: Any = np.may_share_memory  # takes more max_work than it is annotated for
 
 
 def is_same(one: Array, other: Array) -> bool:
@@ -168,7 +205,9 @@ def overlaps_itself(array: Array) -> bool:
     if array.flags.c_contiguous or array.flags.f_contiguous:
         return False
     inside = array.itemsize
-    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+    for stride, length in sorted(
+        (abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1
+    ):
         if stride < inside:
             return True
         inside += stride * (length - 1)

@@ -1,7 +1,7 @@
 """The ufunc itself, called by several threads on slices of its operands; NumPy lets go of the GIL inside.
 
-For what an inner loop does not do: casting, alignment, byte order, `where=`; and for a NumPy whose loops loomy
-does not know.
+For what an inner loop does not do: casting, alignment, byte order, `where=`; and for a NumPy whose loops
+loomy does not know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from loomy import _loomy
 from loomy._ufunc import errstate
-from loomy._ufunc.operands import Array, Operands
+from loomy._ufunc.operands import Array, Operands, iterate
 
 Slices: TypeAlias = tuple[Any, ...]
 
@@ -65,14 +65,7 @@ def make_outputs(operands: Operands) -> tuple[Array, ...]:
     """The outputs that were not given, laid out as NumPy would: its iterator makes them."""
     arrays = [np.asarray(given) for given in operands.inputs]
     given = operands.outputs
-    iterator = np.nditer(
-        (*arrays, *given),
-        flags=["buffered", "external_loop", "delay_bufalloc"],
-        op_flags=[["readonly"]] * len(arrays) + [["writeonly", "allocate", "no_broadcast", "no_subtype"]] * len(given),
-        op_dtypes=operands.dtypes,
-        order="K",
-        casting="unsafe",
-    )
+    iterator = iterate((*arrays, *given), len(arrays), operands.dtypes, casting="unsafe")
     made = iterator.operands[len(arrays) :]
     return tuple(m if g is None else g for g, m in zip(given, made, strict=True))
 
