@@ -172,11 +172,15 @@ void dealloc(PyObject* self) {
 }
 
 // Whatever else a ufunc has - reduce, outer, nin, types - is NumPy's.
+PyObject* get_numpys(PyObject* self, PyObject* name) {
+    return PyObject_GetAttr(of(self).wrapped, name);
+}
+
 PyObject* get_attribute(PyObject* self, PyObject* name) {
     PyObject* const own = PyObject_GenericGetAttr(self, name);
     if (own != nullptr || PyErr_ExceptionMatches(PyExc_AttributeError) == 0) return own;
     PyErr_Clear();
-    return PyObject_GetAttr(of(self).wrapped, name);
+    return get_numpys(self, name);
 }
 
 PyObject* repr(PyObject* self) {
@@ -193,10 +197,13 @@ PyObject* reduce(PyObject* self, PyObject*) {
     return nullptr;
 }
 
-PyMethodDef methods[] = {{"__reduce__", reduce, METH_NOARGS,
-                          PyDoc_STR("__reduce__($self, /)\n--\n\nPickled as the ufunc it wraps; TypeError if "
-                                    "it has a pool of its own.")},
-                         {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {
+    {"__getattr__", get_numpys, METH_O,
+     PyDoc_STR("__getattr__($self, name, /)\n--\n\nAn attribute of the ufunc that it wraps.")},
+    {"__reduce__", reduce, METH_NOARGS,
+     PyDoc_STR("__reduce__($self, /)\n--\n\nPickled as the ufunc it wraps; TypeError if "
+               "it has a pool of its own.")},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyMemberDef members[] = {
     {"__wrapped__", T_OBJECT, offsetof(ufunc_object, wrapped), READONLY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from loomy import AsyncResult, BatchResult, Context, Hooks, MapIterator, Pool
+from loomy import AsyncResult, BatchResult, Context, Hooks, MapIterator, Pool, ufunc
 
 
 class Row:
@@ -85,3 +85,10 @@ def context_managers_give_the_pool_itself() -> None:
 async def async_context_managers_too() -> None:
     async with Pool(parse) as pool:
         assert_type(pool, Pool[str, Row])
+
+
+def a_ufunc_takes_what_numpys_takes(numpys: Any) -> None:
+    assert_type(ufunc(numpys), ufunc)
+    assert_type(ufunc(numpys, pool=Pool(parse)), ufunc)
+    assert_type(ufunc(numpys)([1.0], out=None, where=True), Any)
+    assert_type(ufunc(numpys).reduce, Any)

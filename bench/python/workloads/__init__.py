@@ -1,7 +1,25 @@
 """One file per workload; `SCENARIOS` is the order in which they run."""
 
 from ..model import Scenario
-from . import idle_workers, p1, p2, p3, p4, p5, p8, p9, p10, p11, p12, p13, p14, pool_age, queue_depth, wakes
+from . import (
+    idle_workers,
+    p1,
+    p2,
+    p3,
+    p4,
+    p5,
+    p8,
+    p9,
+    p10,
+    p11,
+    p12,
+    p13,
+    p14,
+    pool_age,
+    queue_depth,
+    ufunc,
+    wakes,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
@@ -22,5 +40,6 @@ SCENARIOS: dict[str, Scenario] = {
         queue_depth,
         pool_age,
         wakes,
+        ufunc,
     )
 }
