@@ -5,6 +5,7 @@
 
 #include "arguments.hpp"
 #include "errors.hpp"
+#include "future_object.hpp"
 #include "gil.hpp"
 #include "python_batch.hpp"
 #include "python_module.hpp"
@@ -155,9 +156,22 @@ struct python_listener : listener {
     PyObject* result;
 };
 
+// A future's callbacks fail as in the standard library: an Exception is logged.
+void log_callback_error(PyObject* future) {
+    if (PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
+    PyObject* const error = errors::take_raised();
+    PyObject* const report = borrowed_class("loomy._reports", "callback_error");
+    PyObject* const arguments[] = {future, error};
+    PyObject* const nothing =
+        report != nullptr ? PyObject_Vectorcall(report, arguments, 2, nullptr) : nullptr;
+    Py_XDECREF(nothing);
+    Py_DECREF(error);
+}
+
 void call_back(PyObject* callback, PyObject* result) {
     PyObject* const nothing = PyObject_CallOneArg(callback, result);
-    if (nothing == nullptr) errors::report_unraisable("done callback", callback);
+    if (nothing == nullptr && Py_TYPE(result) != &async_result_type) log_callback_error(result);
+    if (PyErr_Occurred() != nullptr) errors::report_unraisable("done callback", callback);
     Py_XDECREF(nothing);
 }
 
@@ -172,18 +186,7 @@ void call_python_listener(listener& node) {
 }
 
 PyObject* result_add_done_callback(PyObject* self, PyObject* callback) {
-    if (PyCallable_Check(callback) == 0) {
-        PyErr_Format(PyExc_TypeError, "add_done_callback() takes a callable of one argument, not %.100s",
-                     Py_TYPE(callback)->tp_name);
-        return nullptr;
-    }
-    auto* const node = new (std::nothrow) python_listener{};
-    if (node == nullptr) return PyErr_NoMemory();
-    node->call = &call_python_listener;
-    node->callback = Py_NewRef(callback);
-    node->result = Py_NewRef(self);
-    if (!as_result(self)->job.listen(*node)) call_python_listener(*node);
-    Py_RETURN_NONE;
+    return add_done_callback(as_result(self), callback);
 }
 
 PyObject* result_await(PyObject* self) {
@@ -267,6 +270,10 @@ async_result* make_batch_result(python_pool& home, ref<python_batch> of) {
 }
 
 void free_async_result(python_job& job) {
+    if (Py_TYPE(reinterpret_cast<PyObject*>(result_of(job))) != &async_result_type) {
+        free_future(job);
+        return;
+    }
     if (job.has_unseen_error()) log_unseen_error(job); // of a result that was dropped while its job ran
     async_result* const self = result_of(job);
     const bool reusable = !job.was_finalized();
@@ -278,6 +285,21 @@ void free_async_result(python_job& job) {
         }
     }
     PyObject_GC_Del(self);
+}
+
+PyObject* add_done_callback(async_result* self, PyObject* callback) {
+    if (PyCallable_Check(callback) == 0) {
+        PyErr_Format(PyExc_TypeError, "add_done_callback() takes a callable of one argument, not %.100s",
+                     Py_TYPE(callback)->tp_name);
+        return nullptr;
+    }
+    auto* const node = new (std::nothrow) python_listener{};
+    if (node == nullptr) return PyErr_NoMemory();
+    node->call = &call_python_listener;
+    node->callback = Py_NewRef(callback);
+    node->result = Py_NewRef(reinterpret_cast<PyObject*>(self));
+    if (!self->job.listen(*node)) call_python_listener(*node);
+    Py_RETURN_NONE;
 }
 
 int wait_for(async_result* self, deadline until) {

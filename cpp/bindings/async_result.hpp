@@ -21,7 +21,7 @@ extern PyTypeObject async_result_type;
                                               context_snapshot* snapshot);
 // The answer of a batch.
 [[nodiscard]] async_result* make_batch_result(python_pool& home, ref<python_batch> of);
-// Last call, from the job: nobody points at it any more.
+// Last call, from the job of an AsyncResult or a Future: nobody points at it any more.
 void free_async_result(python_job& job);
 
 // Lets the collector see the result once its outcome can be part of a cycle. Attached, with the GIL or with a
@@ -33,6 +33,10 @@ void track_if_cyclic(python_job& job, PyObject* outcome);
 // Waits until it has finished. 1: it has, 0: timed out, -1: a signal handler raised or the pool died in a
 // fork.
 [[nodiscard]] int wait_for(async_result* self, deadline until);
+
+// Calls callback(self) once it has ended, on the thread that ends it, or now. None, or null with an error
+// set.
+[[nodiscard]] PyObject* add_done_callback(async_result* self, PyObject* callback);
 
 // Ends the answer of a batch from outside, and the batch with it. True if this call did it.
 bool end_batch_result(python_job& answer, phase as);

@@ -42,6 +42,7 @@ PyObject* call_target(const python_pool& home, PyObject* target, frame& where, r
             return PyObject_Vectorcall(target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
         }
         case pool_kind::callbacks:
+        case pool_kind::executor:
             return PyObject_CallNoArgs(payload);
         case pool_kind::context: {
             PyObject* const context = call.context();
@@ -59,6 +60,7 @@ PyObject* call_target(const python_pool& home, PyObject* target, frame& where, r
 
 PyObject* job_failure(const python_pool& home, const frame& where) {
     PyObject* const raised = errors::take_raised();
+    if (home.kind == pool_kind::executor) return raised; // as the standard library: any exception, as it is
     if (PyErr_GivenExceptionMatches(raised, PyExc_Exception)) {
         PyObject* const note = PyUnicode_FromFormat("in loomy pool '%U', worker %u", home.name,
                                                     static_cast<unsigned>(where.where.id));

@@ -27,18 +27,6 @@ bool parse_size(PyObject* value, std::uint32_t* out) {
     return true;
 }
 
-// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks
-// there is nothing to wait for: what would have to end is what waits.
-int wait_for_size(python_pool& home, std::uint32_t size, deadline until) {
-    if (home.is_inside() || home.core->dead()) return 1;
-    return gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_size(size, slice); });
-}
-
-int join(python_pool& home) {
-    if (home.is_inside() || home.core->dead()) return 0;
-    return home.join_threads();
-}
-
 int resize(python_pool& home, PyObject* value, bool wait, deadline until) {
     std::uint32_t size = 0;
     if (!parse_size(value, &size)) return -1;
@@ -63,6 +51,16 @@ int resize(python_pool& home, PyObject* value, bool wait, deadline until) {
 }
 
 } // namespace
+
+int wait_for_size(python_pool& home, std::uint32_t size, deadline until) {
+    if (home.is_inside() || home.core->dead()) return 1;
+    return gil::wait_detached(until, [&](deadline slice) { return home.core->wait_for_size(size, slice); });
+}
+
+int join_threads_of(python_pool& home) {
+    if (home.is_inside() || home.core->dead()) return 0;
+    return home.join_threads();
+}
 
 PyObject* pool_set_size(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     static const argument_names expected{"n", "wait", "timeout"};
@@ -95,7 +93,7 @@ PyObject* pool_close(PyObject* self, PyObject*) {
     python_pool* const home = pool_of(self);
     if (home == nullptr) return nullptr;
     home->core->discard();
-    if (wait_for_size(*home, 0, deadline::never()) < 0 || join(*home) < 0) return nullptr;
+    if (wait_for_size(*home, 0, deadline::never()) < 0 || join_threads_of(*home) < 0) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -117,7 +115,7 @@ PyObject* pool_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t count,
     }
     if (gone < 0) return nullptr;
     if (gone > 0) {
-        if (join(*home) < 0) return nullptr;
+        if (join_threads_of(*home) < 0) return nullptr;
         Py_RETURN_NONE;
     }
     home->core->discard();

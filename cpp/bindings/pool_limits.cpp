@@ -4,6 +4,8 @@
 #include "errors.hpp"
 #include "gil.hpp"
 #include "pool_object.hpp"
+#include "process_exit.hpp"
+#include "python_module.hpp"
 #include "timeout.hpp"
 #include "wait_watch.hpp"
 
@@ -29,11 +31,31 @@ bool call_limits::parse(PyObject* timeout, PyObject* ctx) {
     return true;
 }
 
+PyObject* broken_error() {
+    PyObject* const kind = borrowed_class("concurrent.futures.thread", "BrokenThreadPool");
+    if (kind == nullptr) return nullptr;
+    return errors::make(kind, nullptr,
+                        "A thread initializer failed, the thread pool is not usable anymore; the error was "
+                        "logged to concurrent.futures");
+}
+
 PyObject* raise_not_running(const python_pool& home) {
+    if (home.broken.load(std::memory_order_relaxed)) {
+        PyObject* const error = broken_error();
+        if (error != nullptr) errors::raise(error);
+        Py_XDECREF(error);
+        return nullptr;
+    }
     if (home.core->dead()) {
         return PyErr_Format(errors::pool_not_running(),
                             "pool '%U' belongs to the parent process; make a new pool after a fork",
                             home.name);
+    }
+    if (home.kind == pool_kind::executor) { // the standard library's class, in its words
+        PyErr_SetString(PyExc_RuntimeError, is_exiting()
+                                                ? "cannot schedule new futures after interpreter shutdown"
+                                                : "cannot schedule new futures after shutdown");
+        return nullptr;
     }
     return PyErr_Format(errors::pool_not_running(),
                         "pool '%U' was closed and takes no more jobs; make a new pool", home.name);

@@ -26,6 +26,7 @@ bool word_is(PyObject* word, const char* text) noexcept {
 pool_kind kind_of(PyObject* word) noexcept {
     if (word_is(word, "workers")) return pool_kind::workers;
     if (word_is(word, "callbacks")) return pool_kind::callbacks;
+    if (word_is(word, "executor")) return pool_kind::executor;
     return word_is(word, "context") ? pool_kind::context : pool_kind::function;
 }
 
@@ -62,7 +63,7 @@ int init(PyObject* self, PyObject* args, PyObject* keywords) {
     }
     options.interruptible = kind == pool_kind::workers;
     options.eager_threads = kind == pool_kind::workers;
-    const bool any = word_is(affinity_word, "any") && (kind != pool_kind::workers);
+    const bool any = word_is(affinity_word, "any") && kind != pool_kind::workers;
     try {
         ref<python_pool> home = ref<python_pool>::adopt(new python_pool(kind, target, name, options, any));
         home->copy_context = copy_context != 0;
@@ -112,7 +113,7 @@ void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     if (as_pool(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
     if (python_pool* const home = std::exchange(as_pool(self)->home, nullptr)) {
-        home->clear();
+        if (home->kind != pool_kind::executor) home->clear(); // an executor goes on until its jobs are done
         home->release();
     }
     Py_TYPE(self)->tp_free(self); // the reference to a subclass is the subclass's own dealloc's
@@ -129,62 +130,6 @@ PyObject* represent(PyObject* self) {
                                 Py_TYPE(self)->tp_name, home->name, home->core->closed() ? "closed" : "open",
                                 home->core->size(), static_cast<unsigned long long>(home->core->executing()),
                                 static_cast<unsigned long long>(home->core->queue_length()));
-}
-
-// Hooks and numbers.
-
-PyObject* pool_set_hooks(PyObject* self, PyObject* hooks) {
-    python_pool* const home = pool_of(self);
-    if (home == nullptr) return nullptr;
-    PyObject* const base = borrowed_class("loomy.hooks", "Hooks");
-    if (base == nullptr) return nullptr;
-    if (hooks != Py_None && PyObject_IsInstance(hooks, base) != 1) {
-        if (PyErr_Occurred() == nullptr) {
-            PyErr_Format(PyExc_TypeError, "hooks must be an instance of loomy.Hooks or None, not %.100s",
-                         Py_TYPE(hooks)->tp_name);
-        }
-        return nullptr;
-    }
-    if (home->set_hooks(hooks) < 0) return nullptr;
-    Py_RETURN_NONE;
-}
-
-PyObject* get_queue_length(PyObject* self, void*) {
-    python_pool* const home = pool_of(self);
-    return home != nullptr ? PyLong_FromUnsignedLongLong(home->core->queue_length()) : nullptr;
-}
-
-PyObject* get_running(PyObject* self, void*) {
-    python_pool* const home = pool_of(self);
-    return home != nullptr ? PyLong_FromUnsignedLongLong(home->core->executing()) : nullptr;
-}
-
-PyObject* get_name(PyObject* self, void*) {
-    python_pool* const home = pool_of(self);
-    return home != nullptr ? Py_NewRef(home->name) : nullptr;
-}
-
-PyObject* get_closed(PyObject* self, void*) {
-    python_pool* const home = pool_of(self);
-    return home != nullptr ? PyBool_FromLong(home->core->closed()) : nullptr;
-}
-
-PyObject* counts(const histogram& buckets) {
-    PyObject* const tuple = PyTuple_New(static_cast<Py_ssize_t>(buckets.size()));
-    for (std::size_t i = 0; tuple != nullptr && i < buckets.size(); ++i) {
-        PyTuple_SET_ITEM(tuple, static_cast<Py_ssize_t>(i), PyLong_FromUnsignedLongLong(buckets[i]));
-    }
-    return tuple;
-}
-
-PyObject* pool_stats(PyObject* self, PyObject*) {
-    python_pool* const home = pool_of(self);
-    if (home == nullptr) return nullptr;
-    const loomy::pool_stats now = home->core->stats();
-    return Py_BuildValue("(KKKKKKKKKKKKKKdNN)", now.submitted, now.queued, now.running, now.completed,
-                         now.failed, now.cancelled, now.timed_out, now.rejected, now.workers, now.idle,
-                         now.peak_queued, now.wakes, now.parks, now.inlined, now.busy_seconds,
-                         counts(now.queue_wait), counts(now.run_time));
 }
 
 PyMethodDef methods[] = {
@@ -268,12 +213,12 @@ PyGetSetDef properties[] = {
      PyDoc_STR("Jobs that may run at once, an int. Assigning waits until the pool has that size, as "
                "set_size() does."),
      nullptr},
-    {"queue_length", get_queue_length, nullptr,
+    {"queue_length", pool_get_queue_length, nullptr,
      PyDoc_STR("Payloads queued and not started, those of batches included."), nullptr},
-    {"running", get_running, nullptr,
+    {"running", pool_get_running, nullptr,
      PyDoc_STR("Payloads whose function has started and not returned, abandoned ones included."), nullptr},
-    {"name", get_name, nullptr, PyDoc_STR("What the pool's threads are called."), nullptr},
-    {"closed", get_closed, nullptr, PyDoc_STR("Whether the pool has stopped taking jobs."), nullptr},
+    {"name", pool_get_name, nullptr, PyDoc_STR("What the pool's threads are called."), nullptr},
+    {"closed", pool_get_closed, nullptr, PyDoc_STR("Whether the pool has stopped taking jobs."), nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyTypeObject pool_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
@@ -289,22 +234,26 @@ python_pool* pool_of(PyObject* self) {
     return home;
 }
 
-int register_pool(PyObject* module) {
-    PyTypeObject& type = pool_type;
-    type.tp_name = "loomy.PoolBase";
-    type.tp_doc = PyDoc_STR("Queue, workers and lifecycle of a pool; make a loomy.Pool.");
+void fill_pool_slots(PyTypeObject& type) {
     type.tp_basicsize = sizeof(pool_object);
     type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
     type.tp_new = PyType_GenericNew;
     type.tp_init = init;
     type.tp_dealloc = dealloc;
-    type.tp_finalize = finalize;
     type.tp_traverse = traverse;
     type.tp_clear = clear;
     type.tp_repr = represent;
+    type.tp_weaklistoffset = offsetof(pool_object, weak_references);
+}
+
+int register_pool(PyObject* module) {
+    PyTypeObject& type = pool_type;
+    type.tp_name = "loomy.PoolBase";
+    type.tp_doc = PyDoc_STR("Queue, workers and lifecycle of a pool; make a loomy.Pool.");
+    fill_pool_slots(type);
+    type.tp_finalize = finalize;
     type.tp_methods = methods;
     type.tp_getset = properties;
-    type.tp_weaklistoffset = offsetof(pool_object, weak_references);
     if (PyType_Ready(&type) < 0) return -1;
     return PyModule_AddObjectRef(module, "PoolBase", reinterpret_cast<PyObject*>(&type));
 }

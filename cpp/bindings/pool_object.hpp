@@ -34,7 +34,9 @@ struct call_limits {
     [[nodiscard]] cancel_reason over() const { return token ? token->check() : cancel_reason::none; }
 };
 
-// Sets PoolNotRunning. Returns null.
+// Of an executor whose initializer failed. New reference, or null with an error set.
+[[nodiscard]] PyObject* broken_error();
+// Sets PoolNotRunning, or what a broken executor raises. Returns null.
 PyObject* raise_not_running(const python_pool& home);
 // Sets PoolFull with the depth. Returns null.
 PyObject* raise_full(python_pool& home);
@@ -57,6 +59,22 @@ PyObject* pool_try_process_async(PyObject* self, PyObject* const* args, Py_ssize
 PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_process_batch_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+
+PyObject* pool_set_hooks(PyObject* self, PyObject* hooks);
+PyObject* pool_stats(PyObject* self, PyObject*);
+PyObject* pool_get_queue_length(PyObject* self, void*);
+PyObject* pool_get_running(PyObject* self, void*);
+PyObject* pool_get_name(PyObject* self, void*);
+PyObject* pool_get_closed(PyObject* self, void*);
+
+// Waits for workers to leave. 1, 0 (timed out) or -1 with an error set. Inside the pool's own jobs and hooks
+// there is nothing to wait for: what would have to end is what waits.
+[[nodiscard]] int wait_for_size(python_pool& home, std::uint32_t size, deadline until);
+// Joins the threads that have ended or are ending; not inside the pool's own jobs. -1 with an error set.
+[[nodiscard]] int join_threads_of(python_pool& home);
+
+// What a type whose objects are pool_objects has whatever its methods are.
+void fill_pool_slots(PyTypeObject& type);
 
 // Submits one job for `payload`: an AsyncResult, or null with an error set. `full_is_none`: None when the
 // queue is full, whatever on_full says.

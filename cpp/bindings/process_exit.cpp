@@ -2,12 +2,14 @@
 
 #include <atomic>
 
+#include "errors.hpp"
 #include "gil.hpp"
 #include "loomy/exec/interrupter.hpp"
 #include "loomy/sync/address_wait.hpp"
 #include "loomy/sync/completion.hpp"
 #include "loomy/sync/spin.hpp"
 #include "loomy/sync/timer.hpp"
+#include "pool_object.hpp"
 #include "python_pool.hpp"
 #include "thread_entry.hpp"
 
@@ -18,15 +20,25 @@ namespace {
 constexpr std::int64_t exit_grace_ns = 1'000'000'000;
 
 std::atomic<bool> exiting{false};
+std::atomic<bool> past_exit{false};
 deadline exit_deadline;
 
+bool is_executor(const python_pool& one) noexcept {
+    return one.kind == pool_kind::executor;
+}
+
+// The main thread has ended; other threads may go on, and may go on using executors.
 PyObject* at_exit(PyObject*, PyObject*) {
     exiting.store(true, std::memory_order_relaxed);
     exit_deadline = deadline::after(exit_grace_ns);
-    python_pool::for_each([](python_pool& one) { one.core->discard(); });
-    python_pool::for_each([](python_pool& one) { one.core->stop_running(); });
     python_pool::for_each([](python_pool& one) {
-        if (one.is_inside() || one.core->dead()) return;
+        if (!is_executor(one)) one.core->discard();
+    });
+    python_pool::for_each([](python_pool& one) {
+        if (!is_executor(one)) one.core->stop_running();
+    });
+    python_pool::for_each([](python_pool& one) {
+        if (is_executor(one) || one.is_inside() || one.core->dead()) return;
         const gil::detached scope;
         while (one.core->workers() != 0 && !exit_deadline.passed()) {
             (void)one.core->wait_for_size(0, exit_deadline);
@@ -38,6 +50,31 @@ PyObject* at_exit(PyObject*, PyObject*) {
         (void)interrupter::stop(exit_deadline);
     }
     Py_RETURN_NONE;
+}
+
+// The other threads have ended too: executors run what was submitted to them, however long that takes, as the
+// standard library's do. Ctrl-C ends that.
+PyObject* after_threads(PyObject*, PyObject*) {
+    python_pool::for_each([](python_pool& one) {
+        if (is_executor(one)) one.core->drain();
+    });
+    python_pool::for_each([](python_pool& one) {
+        if (!is_executor(one) || one.is_inside() || one.core->dead()) return;
+        if (PyErr_Occurred() == nullptr && wait_for_size(one, 0, deadline::never()) >= 0) return;
+        one.core->discard();
+        one.core->stop_running();
+    });
+    past_exit.store(true, std::memory_order_relaxed);
+    PyObject* const interrupt = errors::take_raised();
+    PyObject* const nothing = at_exit(nullptr, nullptr);
+    if (interrupt == nullptr || nothing == nullptr) {
+        Py_XDECREF(interrupt);
+        return nothing;
+    }
+    Py_DECREF(nothing);
+    errors::raise(interrupt);
+    Py_DECREF(interrupt);
+    return nullptr;
 }
 
 PyObject* before_fork(PyObject*, PyObject*) {
@@ -68,6 +105,8 @@ PyMethodDef functions[] = {
     {"_at_exit", at_exit, METH_NOARGS,
      PyDoc_STR(
          "_at_exit()\n--\n\nClose all pools; what runs gets its context cancelled and a second to end.")},
+    {"_after_threads", after_threads, METH_NOARGS,
+     PyDoc_STR("_after_threads()\n--\n\nWait for the jobs of all executors, then the same as _at_exit().")},
     {"_before_fork", before_fork, METH_NOARGS, PyDoc_STR("_before_fork()\n--\n\nFor os.register_at_fork.")},
     {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS,
      PyDoc_STR("_after_fork_in_parent()\n--\n\nFor os.register_at_fork.")},
@@ -76,6 +115,10 @@ PyMethodDef functions[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 } // namespace
+
+bool is_past_exit() noexcept {
+    return past_exit.load(std::memory_order_relaxed);
+}
 
 bool is_exiting() noexcept {
     return exiting.load(std::memory_order_relaxed);

@@ -37,6 +37,13 @@ python_batch::~python_batch() {
     Py_XDECREF(snapshot_);
     Py_XDECREF(context_);
     Py_XDECREF(interrupt_);
+    Py_XDECREF(function_);
+}
+
+void python_batch::stream(PyObject* function, bool spread) {
+    stream_ = std::make_unique<batch_stream>(size());
+    function_ = Py_NewRef(function);
+    spread_ = spread;
 }
 
 void python_batch::release() const noexcept {
@@ -71,7 +78,7 @@ struct python_batch::participant {
 // out that they do not; it would only make the others, and every other thread, wait longer for their turn. So
 // it stays away, and those who take part ask for one again a little later.
 bool python_batch::joins(frame& where) {
-    if (gil::is_free_threaded || !where.own_thread || participants_.load(std::memory_order_relaxed) == 0)
+    if (!may_stay_alone() || !where.own_thread || participants_.load(std::memory_order_relaxed) == 0)
         return true;
     const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
     if (alone_until != 0 && now_ns() < alone_until) return false;
@@ -95,7 +102,7 @@ void python_batch::look_around(participant& on) {
     on.last_look_ns = now_ns();
     // Twice in a row somebody kept the GIL as long as we do: two that take turns are slower than one.
     on.long_turns = on.last_look_ns - now >= gil::forced_wait_ns ? on.long_turns + 1 : 0;
-    if (gil::is_free_threaded || !on.where.own_thread || on.long_turns < 2) return;
+    if (!may_stay_alone() || !on.where.own_thread || on.long_turns < 2) return;
     on.leaves = participants_.fetch_sub(1, std::memory_order_relaxed) > 1; // not if it is the last
     if (!on.leaves) participants_.fetch_add(1, std::memory_order_relaxed);
     if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
@@ -109,9 +116,11 @@ inline bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
     stats.started.add();
     PyObject* const arguments[] = {nullptr, payload};
     PyObject* const result =
-        PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        spread_ ? PyObject_CallObject(on.target, payload)
+                : PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
     if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
     items_.put(index, result);
+    mark(index, batch_stream::outcome::result);
     stats.completed.add();
     stats.finished.add();
     Py_DECREF(payload);
@@ -128,6 +137,22 @@ inline bool python_batch::run_item(participant& on, std::uint64_t index) {
     return run_any_item(on, index, timed, look);
 }
 
+PyObject* python_batch::call_item(participant& on, PyObject* payload) {
+    if (on.target == nullptr) {
+        PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
+        return nullptr;
+    }
+    if (stream_)
+        return spread_ ? PyObject_CallObject(on.target, payload) : PyObject_CallOneArg(on.target, payload);
+    if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
+        PyErr_Format(errors::job_not_callable(),
+                     "a pool of callbacks takes zero-argument callables, not %.100s",
+                     Py_TYPE(payload)->tp_name);
+        return nullptr;
+    }
+    return call_target(*home, on.target, on.where, on.call, payload);
+}
+
 bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed, bool look) {
     slot_stats& stats = on.where.where.stats;
     if (look) look_around(on);
@@ -136,16 +161,7 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
     if (home->core->options().interruptible) on.where.where.interruption.begin(*this);
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
     const std::int64_t start = timed ? now_ns() : 0;
-    PyObject* result = nullptr;
-    if (on.target == nullptr) {
-        PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
-    } else if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
-        PyErr_Format(errors::job_not_callable(),
-                     "a pool of callbacks takes zero-argument callables, not %.100s",
-                     Py_TYPE(payload)->tp_name);
-    } else {
-        result = call_target(*home, on.target, on.where, on.call, payload);
-    }
+    PyObject* const result = call_item(on, payload);
     const std::int64_t took = timed ? now_ns() - start : 0;
     if (timed) stats.record_run(took);
     return end_item(on, index, payload, result, took);
@@ -154,13 +170,14 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
 // One at a time, for an item may take seconds, and then every other one should have a worker of its own; a
 // few while they are so short that the claim itself counts, but not of the last ones.
 std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
-    return stats.last_run_ns > 0 && stats.last_run_ns < short_item_ns && unclaimed() > 1'000 ? 8 : 1;
+    return !stream_ && stats.last_run_ns > 0 && stats.last_run_ns < short_item_ns && unclaimed() > 1'000 ? 8
+                                                                                                         : 1;
 }
 
 std::uint64_t python_batch::take_part(frame& where) {
     if (unclaimed() == 0) return 0;
     gil::ensure_attached();
-    PyObject* const target = Py_XNewRef(home->target);
+    PyObject* const target = Py_XNewRef(stream_ ? function_ : home->target);
     // One copy for each participant, not for each item.
     PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
@@ -171,8 +188,9 @@ std::uint64_t python_batch::take_part(frame& where) {
         running_call call(*home, where, nullptr, token.get(),
                           context_ != nullptr ? context_values(context_) : nullptr);
         participant self{where, target, table, call};
-        self.plain = table == nullptr && target != nullptr && home->kind == pool_kind::function &&
-                     !home->core->options().interruptible && !token && !gil::is_free_threaded;
+        self.plain = table == nullptr && target != nullptr &&
+                     (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&
+                     !token && !gil::is_free_threaded;
         while (!self.leaves) {
             const range next = claim(claim_size(where.where.stats));
             if (next.empty()) break;
@@ -214,6 +232,8 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
         if (stands && result != nullptr) items_.put(index, Py_NewRef(result));
         if (stands && failure != nullptr) put_failure(index, failure);
     }
+    if (stands)
+        mark(index, result != nullptr ? batch_stream::outcome::result : batch_stream::outcome::failure);
     if (on.hooks != nullptr) {
         const double seconds = static_cast<double>(took) * 1e-9;
         PyObject* const error = stands ? Py_XNewRef(failure) : item_error(state());
@@ -237,105 +257,6 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
     Py_XDECREF(failure);
     Py_DECREF(payload);
     return stands;
-}
-
-// With the GIL, or under outcomes_lock_.
-void python_batch::put_failure(std::uint64_t index, PyObject* error) {
-    if (failures_ == nullptr) failures_ = PyDict_New();
-    PyObject* const key = PyLong_FromUnsignedLongLong(index);
-    if (failures_ == nullptr || key == nullptr || PyDict_SetItem(failures_, key, error) < 0) {
-        errors::report_unraisable("an error of a batch that could not be kept", nullptr);
-    }
-    Py_XDECREF(key);
-}
-
-void python_batch::payloads_abandoned(range which, phase as) {
-    if (which.empty()) return;
-    const gil::attached scope;
-    if (!scope) return;
-    PyObject* const error = item_error(as);
-    PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
-    for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
-        PyObject* const payload = items_.take(i);
-        if (table != nullptr) tell_job_error(table, payload, error, 0.0);
-        Py_DECREF(payload);
-        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
-        if (gil::is_free_threaded) guard.lock();
-        if (!collected_) put_failure(i, error);
-    }
-    PyErr_Clear();
-    Py_XDECREF(table);
-    Py_XDECREF(error);
-}
-
-void python_batch::on_abandoned(phase as, bool) {
-    if (token) {
-        token->cancel(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
-    }
-}
-
-PyObject* python_batch::item_error(phase as) const {
-    switch (as) {
-        case phase::timed_out:
-            return errors::make(deadline_is_context ? errors::deadline_exceeded() : errors::job_timed_out(),
-                                nullptr, "the %s passed before this item of a batch in pool '%U' had ended",
-                                deadline_is_context ? "deadline of the context" : "timeout", home->name);
-        case phase::cancelled:
-            return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled%s%s",
-                                home->name, token && !token->detail().empty() ? ": " : "",
-                                token ? token->detail().c_str() : "");
-        default: {
-            if (home->core->closed()) {
-                return errors::make(
-                    errors::pool_not_running(), nullptr,
-                    "pool '%U' was closed before this item of a batch started; use shutdown() to let "
-                    "queued jobs finish",
-                    home->name);
-            }
-            const std::lock_guard guard(home->factory_lock);
-            return errors::make(
-                errors::worker_closed(), home->factory_error,
-                "no worker of pool '%U' could be made to run this item: its factory raised; see "
-                "__cause__",
-                home->name);
-        }
-    }
-}
-
-PyObject* python_batch::collect(phase as) {
-    PyObject* const type = borrowed_class("loomy.batch", "BatchResult");
-    if (type == nullptr) return nullptr;
-    PyObject* results = nullptr;
-    PyObject* failures = nullptr;
-    {
-        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
-        if constexpr (gil::is_free_threaded) guard.lock();
-        PyObject* error = nullptr;
-        const bool whole = as == phase::done && failures_ == nullptr;
-        for (std::uint64_t i = 0; !whole && i < size(); ++i) {
-            if (!items_.is_empty(i)) continue;
-            if (as != phase::done) {
-                // Running when the batch was abandoned: no outcome yet, and none will be taken any more.
-                PyObject* const key = PyLong_FromUnsignedLongLong(i);
-                if (key != nullptr && (failures_ == nullptr || PyDict_Contains(failures_, key) == 0)) {
-                    if (error == nullptr) error = item_error(as);
-                    if (error != nullptr) put_failure(i, error);
-                }
-                Py_XDECREF(key);
-                PyErr_Clear();
-            }
-            items_.put(i, Py_NewRef(Py_None));
-        }
-        Py_XDECREF(error);
-        collected_ = true;
-        results = items_.release();
-        failures = std::exchange(failures_, nullptr);
-    }
-    PyObject* const arguments[] = {results, failures != nullptr ? failures : Py_None};
-    PyObject* const whole = PyObject_Vectorcall(type, arguments, 2, nullptr);
-    Py_DECREF(results);
-    Py_XDECREF(failures);
-    return whole;
 }
 
 } // namespace loomy::py

@@ -2,10 +2,13 @@
 
 #include <Python.h>
 
+#include <memory>
 #include <mutex>
 
 #include "batch_items.hpp"
+#include "batch_stream.hpp"
 #include "deferred.hpp"
+#include "gil.hpp"
 #include "loomy/base/ref.hpp"
 #include "loomy/exec/batch.hpp"
 #include "loomy/sync/cancel_token.hpp"
@@ -23,6 +26,14 @@ class python_batch final : public batch {
     // Steals `snapshot`.
     python_batch(ref<python_pool> home, batch_items items, PyObject* snapshot, ref<cancel_token> token,
                  PyObject* context);
+
+    // Before it is submitted: the items are arguments of that function, which is not the pool's; each is a
+    // tuple of them if `spread`. Their outcomes are taken one by one as they come. Throws std::bad_alloc.
+    void stream(PyObject* function, bool spread);
+    [[nodiscard]] batch_stream& outcomes() noexcept { return *stream_; }
+    // What became of an item of a stream: its result, or null with its error set. Each once, attached, after
+    // it has an outcome or the batch has ended.
+    [[nodiscard]] PyObject* take_outcome(std::uint64_t index);
 
     void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
     void release() const noexcept;
@@ -58,7 +69,18 @@ class python_batch final : public batch {
     void put_failure(std::uint64_t index, PyObject* error);
     [[nodiscard]] PyObject* item_error(phase as) const;
 
+    [[nodiscard]] PyObject* call_item(participant& on, PyObject* payload);
+    void mark(std::uint64_t index, batch_stream::outcome what) noexcept {
+        if (stream_) stream_->mark(index, what);
+    }
+    // An executor promises that every worker takes what comes next, whatever it costs: items may wait for
+    // each other.
+    [[nodiscard]] bool may_stay_alone() const noexcept { return !gil::is_free_threaded && !stream_; }
+
     mutable std::atomic<std::uint32_t> count_{1};
+    std::unique_ptr<batch_stream> stream_;
+    PyObject* function_ = nullptr; // of a stream; else null
+    bool spread_ = false;
     batch_items items_;
     PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
     PyObject* snapshot_;

@@ -39,7 +39,34 @@ python_env& python_env::of_callers() noexcept {
 }
 
 bool worker_thread_env::ready(slot& self) {
-    if (home_.kind != pool_kind::workers || worker != nullptr) return true;
+    if (home_.kind == pool_kind::workers) return worker != nullptr || make_worker(self);
+    return home_.kind != pool_kind::executor || initialized_ || initialize();
+}
+
+// Calls an executor's initializer. One that raises breaks the executor.
+bool worker_thread_env::initialize() {
+    if (home_.target == Py_None) return initialized_ = true;
+    const gil::attached scope;
+    if (!scope) return false;
+    PyObject* const initializer = Py_XNewRef(home_.target);
+    PyObject* const nothing = initializer != nullptr ? PyObject_CallNoArgs(initializer) : Py_NewRef(Py_None);
+    Py_XDECREF(initializer);
+    if (nothing != nullptr) {
+        Py_DECREF(nothing);
+        return initialized_ = true;
+    }
+    PyObject* const error = errors::take_raised();
+    home_.broken.store(true, std::memory_order_seq_cst);
+    PyObject* const report = borrowed_class("loomy._reports", "initializer_failed");
+    PyObject* const told = report != nullptr ? PyObject_CallOneArg(report, error) : nullptr;
+    if (told == nullptr) errors::report_unraisable("initializer of an executor", nullptr);
+    Py_XDECREF(told);
+    Py_DECREF(error);
+    home_.core->discard();
+    return false;
+}
+
+bool worker_thread_env::make_worker(slot& self) {
     const gil::attached scope;
     if (!scope || home_.target == nullptr) return false;
     PyObject* const base = borrowed_class("loomy.worker", "Worker");

@@ -44,7 +44,11 @@ class worker_thread_env final : public python_env {
     PyObject* interrupt_method = nullptr; // read by the interrupter while a job runs here
 
   private:
+    [[nodiscard]] bool make_worker(slot& self);
+    [[nodiscard]] bool initialize();
+
     python_pool& home_;
+    bool initialized_ = false;
 };
 
 } // namespace loomy::py

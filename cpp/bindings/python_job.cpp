@@ -4,10 +4,12 @@
 #include <string>
 
 #include "async_result.hpp"
+#include "bound_call.hpp"
 #include "context.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
 #include "invoke.hpp"
+#include "pool_object.hpp"
 #include "python_batch.hpp"
 #include "python_env.hpp"
 #include "running_call.hpp"
@@ -95,7 +97,7 @@ bool python_job::run(frame& where) {
     {
         running_call call(*home, where, this, limits ? limits->token.get() : nullptr,
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
-        if (target == nullptr) {
+        if (target == nullptr && home->kind != pool_kind::executor) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
         } else if (snapshot == nullptr || lent.enter(*snapshot)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
@@ -149,6 +151,7 @@ PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* ta
                                      bool& stands) {
     const hook_scope inside(*home);
     running_call& call = *running_call::current();
+    show_to_hooks(payload);
     python_pool::call_hook(table, job_start, &payload, 1);
     const std::int64_t start = now_ns();
     enqueued_ns = start; // the wait in the queue has been measured; from now on it is the run that counts
@@ -210,6 +213,7 @@ void python_job::on_abandoned(phase as, bool was_running) {
         }
     }
     if (home->has_job_hooks() && payload != nullptr) {
+        show_to_hooks(payload);
         PyObject* const table = home->hooks();
         PyObject* const error = table != nullptr ? abandoned_error(as) : nullptr;
         if (error != nullptr) {
@@ -256,6 +260,7 @@ PyObject* python_job::abandoned_error(phase as) const {
                 home->name);
         case phase::refused:
             if (outcome_ != nullptr && failed_) return Py_NewRef(outcome_);
+            if (home->broken.load(std::memory_order_relaxed)) return broken_error();
             if (!home->core->closed())
                 return no_worker_error(*home); // asked for before on_abandoned has put it
             return errors::make(

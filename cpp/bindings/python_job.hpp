@@ -88,6 +88,7 @@ class python_job final : public job {
     // Python's collector remembers it of the memory, which therefore is not used again.
     void note_finalized() noexcept { was_finalized_ = true; }
     [[nodiscard]] bool was_finalized() const noexcept { return was_finalized_; }
+    [[nodiscard]] bool failed() const noexcept { return failed_; } // of a finished job
     void note_error_was_seen() noexcept { error_was_seen_ = true; }
     [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen_ && finished(); }
 

@@ -12,7 +12,8 @@
 
 namespace loomy::py {
 
-enum class pool_kind : std::uint8_t { function, context, callbacks, workers };
+// An executor runs callables, as a callback pool does, the way the standard library's executor would.
+enum class pool_kind : std::uint8_t { function, context, callbacks, workers, executor };
 enum class when_full : std::uint8_t { block, raise, caller_runs };
 
 // Which of the five hooks somebody wrote; the order of the tuple in python_pool::hooks.
@@ -48,6 +49,9 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     // Joins the threads that have ended or are ending. Attached. -1 with an error set (Ctrl-C).
     [[nodiscard]] int join_threads();
 
+    // Its worker threads that have not been joined: a new set of threading.Thread. Null with an error set.
+    [[nodiscard]] PyObject* threads() const { return PySet_New(threads_); }
+
     // The Python objects that may be part of reference cycles: for the collector, and to break them.
     int traverse(visitproc visit, void* arg) const;
     void clear();
@@ -62,9 +66,12 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     const bool any_affinity; // callers may run jobs themselves: a plain pool with affinity="any"
     bool copy_context = true;
     when_full on_full = when_full::block;
-    PyObject* target; // fn, or the factory of workers; null once cleared
+    PyObject* target; // fn, the factory of workers, or an executor's initializer; null once cleared
     PyObject* const name;
     ref<pool> core;
+
+    // An executor whose initializer raised: it is closed, and says so.
+    std::atomic<bool> broken{false};
 
     // The state of stateful workers: how many could be made, and why the last one could not.
     std::mutex factory_lock;

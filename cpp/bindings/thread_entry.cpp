@@ -124,7 +124,8 @@ PyObject* start_worker_thread(python_pool& home, slot& self) {
         delete info;
         return nullptr;
     }
-    PyObject* const name = PyUnicode_FromFormat("%U-%u", home.name, self.id);
+    const char* const format = home.kind == pool_kind::executor ? "%U_%u" : "%U-%u"; // as the stdlib's
+    PyObject* const name = PyUnicode_FromFormat(format, home.name, self.id);
     PyObject* const thread = start(worker_entry_definition, capsule, name);
     Py_XDECREF(name);
     return thread;

@@ -8,6 +8,7 @@ This file only re-exports. A module imports nothing that stands below it here:
     _threads, _asyncio_bridge              what the core calls back into
     _options                               the options of a pool, checked
     pool                                   the pool
+    _futures, executor                     the standard library's executor interface over the same core
     _default_pool                          the one that is shared
     _ufunc                                 imported by `ufunc` at its first use, for it needs NumPy
     _build_paths                           where the headers are
@@ -32,6 +33,7 @@ from loomy.errors import (
     WorkerClosed,
     WorkerPanic,
 )
+from loomy.executor import Executor, Future
 from loomy.hooks import Hooks
 from loomy.pool import CallbackPool, Pool
 from loomy.stats import Histogram, PoolStats
@@ -44,6 +46,8 @@ __all__ = (
     "CancelHandle",
     "Context",
     "DeadlineExceeded",
+    "Executor",
+    "Future",
     "Histogram",
     "Hooks",
     "JobCancelled",

@@ -3,17 +3,43 @@
 Every `timeout` is in seconds and `None` means for ever; deadlines are readings of `time.monotonic()`.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from threading import Condition, Thread
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, final
 
 from loomy.batch import BatchResult
 from loomy.errors import DeadlineExceeded, JobCancelled
+from loomy.executor import Future
 from loomy.hooks import Hooks
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _Out_co = TypeVar("_Out_co", covariant=True)
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+# What PoolStats is made of.
+_Stats = tuple[
+    int,  # submitted
+    int,  # queued
+    int,  # running
+    int,  # completed
+    int,  # failed
+    int,  # cancelled
+    int,  # timed_out
+    int,  # rejected
+    int,  # workers
+    int,  # idle
+    int,  # peak_queued
+    int,  # wakes
+    int,  # parks
+    int,  # inline
+    float,  # busy_seconds
+    tuple[int, ...],  # queue_wait
+    tuple[int, ...],  # run_time
+]
 
 __version__: str
 _host_api: object  # the capsule of loomy/host.h
@@ -23,6 +49,12 @@ def _set_checkpoint(function: Callable[[], None], /) -> None:
 
 def _at_exit() -> None:
     """Close all pools; what runs gets its context cancelled and a second to end."""
+
+def _after_threads() -> None:
+    """Wait for the jobs of all executors, then the same as `_at_exit`."""
+
+def _set_future_type(type: type[FutureBase[Any]], /) -> None:
+    """The class of the futures that executors make."""
 
 def _before_fork() -> None:
     """For os.register_at_fork."""
@@ -134,27 +166,7 @@ class PoolBase(Generic[_In, _Out]):
     def set_hooks(self, hooks: Hooks[_In, _Out] | None) -> None:
         """Replace the hooks, for existing workers too, from any thread, also from a hook."""
 
-    def _stats(
-        self,
-    ) -> tuple[
-        int,  # submitted
-        int,  # queued
-        int,  # running
-        int,  # completed
-        int,  # failed
-        int,  # cancelled
-        int,  # timed_out
-        int,  # rejected
-        int,  # workers
-        int,  # idle
-        int,  # peak_queued
-        int,  # wakes
-        int,  # parks
-        int,  # inline
-        float,  # busy_seconds
-        tuple[int, ...],  # queue_wait
-        tuple[int, ...],  # run_time
-    ]: ...
+    def _stats(self) -> _Stats: ...
 
 @final
 class AsyncResult(Generic[_Out_co]):
@@ -310,3 +322,108 @@ def _run_ufunc_pieces(pool: PoolBase[Any, Any], pieces: tuple[Callable[[], objec
 
 def _array_layout(array: Any, /) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
     """Data address, shape and strides as loomy reads them; `None` if they make no sense."""
+
+class FutureBase(Generic[_Out]):
+    """The native half of `loomy.Future`."""
+
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    def result(self, timeout: float | None = None) -> _Out:
+        """The job's result, or its exception raised, as soon as it has ended."""
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The job's exception as soon as it has ended, or `None` if it has a result."""
+
+    def done(self) -> bool:
+        """Whether the job has ended or was cancelled."""
+
+    def running(self) -> bool:
+        """Whether the job has started and not ended."""
+
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled before it started."""
+
+    def cancel(self) -> bool:
+        """Cancel the job if it has not started; a running one is asked to stop."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Call `fn(self)` once the job has ended."""
+
+    def set_result(self, result: Any, /) -> NoReturn:
+        """Raises `InvalidStateError`: the job sets its outcome."""
+
+    def set_exception(self, exception: Any, /) -> NoReturn:
+        """Raises `InvalidStateError`: the job sets its outcome."""
+
+    def set_running_or_notify_cancel(self) -> NoReturn:
+        """Raises `InvalidStateError`: the executor does that."""
+
+    @property
+    def _condition(self) -> Condition: ...
+    @property
+    def _waiters(self) -> list[Any]: ...
+    @property
+    def _state(self) -> str: ...
+    @property
+    def _result(self) -> _Out | None: ...
+    @property
+    def _exception(self) -> BaseException | None: ...
+
+class ExecutorBase:
+    """The native half of `loomy.Executor`. It trusts the arguments of `__init__`."""
+
+    def __init__(
+        self,
+        kind: Literal["executor"],
+        initializer: Callable[[], object] | None,
+        size: int,
+        name: str,
+        hooks: Hooks[Any, Any] | None,
+        max_pending: int | None,
+        on_full: Literal["block", "raise", "caller_runs"],
+        copy_context: bool,
+        affinity: Literal["any", "worker"],
+        spin: float | None,
+        /,
+    ) -> None: ...
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Queue `fn(*args, **kwargs)` and return its `Future` at once."""
+
+    def _map(
+        self, fn: Callable[..., _T], items: Iterable[Any], spread: bool, timeout: float | None, /
+    ) -> Iterator[_T]:
+        """`fn(item)`, or `fn(*item)` if `spread`, for each item: an iterator over the results in order."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more jobs; what was submitted is still run."""
+
+    def set_max_workers(self, n: int, *, wait: bool = True, timeout: float | None = None) -> None:
+        """Change the number of workers, from any thread, also from inside a job."""
+
+    def set_hooks(self, hooks: Hooks[Any, Any] | None, /) -> None:
+        """Replace the hooks, from any thread, also from a hook."""
+
+    @property
+    def max_workers(self) -> int:
+        """Jobs that may run at once."""
+
+    @property
+    def queue_length(self) -> int:
+        """Jobs queued and not started."""
+
+    @property
+    def running(self) -> int:
+        """Jobs started and not ended."""
+
+    @property
+    def name(self) -> str:
+        """What the threads are called."""
+
+    @property
+    def _max_workers(self) -> int: ...
+    @property
+    def _shutdown(self) -> bool: ...
+    @property
+    def _threads(self) -> set[Thread]: ...
+    @property
+    def _broken(self) -> bool: ...
+    def _stats(self) -> _Stats: ...

@@ -29,3 +29,17 @@ def is_interrupt(error: KeyboardInterrupt) -> bool:
         return True  # a handler of the program's own, which raises with a statement as well
     # A signal is handled between two instructions, or inside a call; never by the instruction that raises.
     return code.co_code[innermost.tb_lasti] != dis.opmap["RAISE_VARARGS"]
+
+
+def callback_error(future: object, error: Exception) -> None:
+    """Log what a future's done callback raised, where and how the standard library does."""
+    from concurrent.futures._base import LOGGER
+
+    LOGGER.error("exception calling callback for %r", future, exc_info=error)
+
+
+def initializer_failed(error: BaseException) -> None:
+    """Log what an executor's initializer raised, where and how the standard library does."""
+    from concurrent.futures._base import LOGGER
+
+    LOGGER.critical("Exception in initializer:", exc_info=error)

@@ -58,7 +58,7 @@ def checkpoint() -> None:
 
 _loomy._set_checkpoint(checkpoint)
 register_exit(_loomy._at_exit)
-atexit.register(_loomy._at_exit)  # once more, for pools made after that
+atexit.register(_loomy._after_threads)  # executors, and pools made after that
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_loomy._before_fork,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "loomy/exec/interrupter.hpp"
@@ -109,6 +110,34 @@ void pool::drain() {
     let_go_of_idle_workers();
 }
 
+void pool::cancel_queued() {
+    close_admission();
+    discard_as_.store(phase::cancelled, std::memory_order_seq_cst);
+    const std::uint64_t present = present_.load(std::memory_order_seq_cst);
+    const std::uint64_t idle = present - std::min(present, executing());
+    std::vector<job*> kept;
+    try {
+        kept.reserve(idle);
+        while (kept.size() < idle) {
+            job* const next = queue_.try_pop();
+            if (next == nullptr) break;
+            kept.push_back(next);
+        }
+    } catch (const std::bad_alloc&) {
+        // Then they are cancelled as well.
+    }
+    refuse_queued();
+    for (job* const one : kept) {
+        try {
+            queue_.push(one);
+        } catch (const std::bad_alloc&) {
+            if ((one->word() & job::shared) == 0) abandon(*one, phase::cancelled);
+            if (one->drop_hold()) one->dispose();
+        }
+    }
+    drain();
+}
+
 void pool::discard() {
     close_admission();
     discarding_.store(true, std::memory_order_seq_cst);
@@ -122,7 +151,7 @@ void pool::refuse_queued() {
         if ((next->word() & job::shared) != 0) {
             if (entry_gone(static_cast<shared_job&>(*next)) && places_) places_->give();
         } else {
-            abandon(*next, phase::refused);
+            abandon(*next, discard_as_.load(std::memory_order_seq_cst));
         }
         if (next->drop_hold()) next->dispose();
     }

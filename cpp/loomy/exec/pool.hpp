@@ -143,6 +143,9 @@ class pool final : public ref_counted<pool> {
     bool close_admission();
     void drain();
     void discard();
+    // Stops admission and cancels what has not started, but for the jobs that idle workers are about to take:
+    // those are as good as running.
+    void cancel_queued();
     // Stops the contexts of what is running, and interrupts it.
     void stop_running();
     // Tells the worker that runs `which` (null: every worker) that its job was abandoned. The interrupter's
@@ -271,6 +274,7 @@ class pool final : public ref_counted<pool> {
     std::atomic<std::uint32_t> changes_{0}; // bumped when a slot has left; waited on
     std::atomic<bool> stopping_all_{false};
     std::atomic<bool> discarding_{false};
+    std::atomic<phase> discard_as_{phase::refused};
     std::atomic<bool> dead_{false};
 
     std::mutex helpers_lock_;

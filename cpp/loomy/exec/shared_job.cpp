@@ -119,7 +119,8 @@ void pool::refuse_rest(shared_job& open) {
         if (open.listed_) rest = open.claim_refused();
     }
     if (rest.empty()) return;
-    refused_.fetch_add(open.items_abandoned(rest, phase::refused), std::memory_order_relaxed);
+    const phase as = discard_as_.load(std::memory_order_seq_cst);
+    abandoned_count(as).fetch_add(open.items_abandoned(rest, as), std::memory_order_relaxed);
     if (open.finish(rest.size())) finish_shared(open, nullptr);
 }
 

@@ -1,0 +1,193 @@
+"""The standard library's executor interface over the native core."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import sys
+import time
+import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from loomy import _loomy
+from loomy._loomy import ExecutorBase, FutureBase
+from loomy._options import checked
+from loomy.stats import PoolStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from types import TracebackType
+
+    from loomy._options import OnFull
+    from loomy.hooks import Hooks
+
+__all__ = ("Executor", "Future")
+
+T = TypeVar("T")
+
+
+class Future(FutureBase[T], concurrent.futures.Future[T]):
+    """What `Executor.submit` returns: a `concurrent.futures.Future` that is also the job.
+
+    It works wherever the standard library's does: `wait`, `as_completed`, `asyncio.wrap_future`. Its lock and
+    its lists are made when somebody asks for them. `cancel()` of a job that is running returns `False`, as in
+    the standard library, and cancels the job's `loomy.current_context()` all the same.
+    """
+
+    __slots__ = ()
+    __module__ = "loomy"
+
+
+_loomy._set_future_type(Future)
+
+_numbers = itertools.count()
+
+
+class Executor(ExecutorBase, ThreadPoolExecutor):
+    """A drop-in for `concurrent.futures.ThreadPoolExecutor`, with native dispatch.
+
+    The arguments, their defaults and their errors are the standard library's: `max_workers` (`None`: CPUs + 4,
+    at most 32), `thread_name_prefix`, and `initializer(*initargs)`, which each worker thread calls before its
+    first job; if it raises, `BrokenThreadPool` is raised by every future and every `submit` from then on.
+    Jobs run on worker threads. An executor nobody shuts down runs what was submitted, also at interpreter
+    exit.
+
+    Beyond that:
+        hooks: a `loomy.Hooks`; a job's payload is its callable: `fn`, or a `functools.partial` of it.
+        max_pending: the exact number of jobs that may be queued; `None` is no bound.
+        on_full: when the queue is at that bound, "block" (Ctrl-C works), "raise" `PoolFull`, or "caller_runs"
+            the job on the submitting thread, where no initializer was called.
+        copy_context: run each job in a copy of the submitter's `contextvars` context.
+        spin: microseconds a worker looks for work before it sleeps; 0 never; `None` adapts to what pays.
+
+    A job that waits for another job of the same executor runs it, or other queued jobs, instead of blocking.
+    """
+
+    __module__ = "loomy"
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        hooks: Hooks[Any, Any] | None = None,
+        max_pending: int | None = None,
+        on_full: OnFull = "block",
+        copy_context: bool = True,
+        spin: float | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = min(32, _cpus() + 4)
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        name = thread_name_prefix or f"loomy.Executor-{next(_numbers)}"
+        size, *options = checked(max_workers, name, hooks, max_pending, on_full, copy_context, "worker", spin)
+        target = partial(initializer, *initargs) if initializer is not None else None
+        ExecutorBase.__init__(self, "executor", target, size, *options)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Iterate over `fn(*args)` for the arguments of `zip(*iterables)`, in that order.
+
+        timeout: seconds from this call to the last result; `TimeoutError` when they have passed. chunksize: no
+        effect, as in the standard library's thread pool. buffersize: how many jobs may be submitted whose
+        results have not been taken; `None` collects the iterables at once. (Python 3.14's parameter, on all
+        versions.)
+
+        The first job that raises ends the iteration with its exception and cancels what has not started; so
+        does closing the iterator. Raises `TypeError` and `ValueError` for a wrong `buffersize`.
+        """
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        submit = self.submit
+        if buffersize is None and getattr(submit, "__func__", None) is None:
+            # Nobody has another idea of what submitting is: one batch of calls, not a future for each.
+            spread = len(iterables) != 1
+            return self._map(fn, zip(*iterables, strict=False) if spread else iterables[0], spread, timeout)
+        end = None if timeout is None else timeout + time.monotonic()
+        arguments = zip(*iterables, strict=False)
+        if buffersize is None:
+            futures = deque([submit(fn, *args) for args in arguments])
+            return _results(futures, end)
+        futures = deque([submit(fn, *args) for args in itertools.islice(arguments, buffersize)])
+        return _results(futures, end, _Refill(weakref.ref(self), fn, arguments))
+
+    def stats(self) -> PoolStats:
+        """One consistent snapshot of the executor's counters. Never waits, also works after shutdown."""
+        return PoolStats._of(self._stats())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self.shutdown(wait=True)
+        return False
+
+
+class _Refill:
+    """Submits one more job of a bounded `map`, as long as there is an executor and something to submit."""
+
+    __slots__ = ("arguments", "executor", "fn")
+
+    def __init__(
+        self, executor: weakref.ref[Executor], fn: Callable[..., Any], arguments: Iterator[tuple[Any, ...]]
+    ) -> None:
+        self.executor = executor  # weak: the iterator must not keep it open
+        self.fn = fn
+        self.arguments = arguments
+
+    def __call__(self, futures: deque[Future[Any]]) -> None:
+        executor = self.executor()
+        if executor is None:
+            return
+        for args in self.arguments:
+            futures.append(executor.submit(self.fn, *args))
+            return
+
+
+def _results(
+    futures: deque[Future[T]], end: float | None, refill: _Refill | None = None
+) -> Generator[T, None, None]:
+    try:
+        while futures:
+            if refill is not None:
+                refill(futures)
+            # No reference to the future is kept while its result is used.
+            yield _result_or_cancel(futures.popleft(), None if end is None else end - time.monotonic())
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _result_or_cancel(future: Future[T], timeout: float | None) -> T:
+    try:
+        return future.result(timeout)
+    except BaseException:
+        future.cancel()
+        raise
+    finally:
+        del future  # no cycle with the exception through this frame
+
+
+def _cpus() -> int:
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    return os.cpu_count() or 1
