@@ -4,6 +4,7 @@ Every `timeout` is in seconds and `None` means for ever; deadlines are readings 
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from threading import Condition, Thread
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, final
@@ -357,16 +358,11 @@ class FutureBase(Generic[_Out]):
     def set_running_or_notify_cancel(self) -> NoReturn:
         """Raises `InvalidStateError`: the executor does that."""
 
-    @property
-    def _condition(self) -> Condition: ...
-    @property
-    def _waiters(self) -> list[Any]: ...
-    @property
-    def _state(self) -> str: ...
-    @property
-    def _result(self) -> _Out | None: ...
-    @property
-    def _exception(self) -> BaseException | None: ...
+    _condition: Condition
+    _waiters: list[Any]
+    _state: str
+    _result: _Out | None
+    _exception: BaseException | None
 
 class ExecutorBase:
     """The native half of `loomy.Executor`. It trusts the arguments of `__init__`."""
@@ -418,12 +414,8 @@ class ExecutorBase:
     def name(self) -> str:
         """What the threads are called."""
 
-    @property
-    def _max_workers(self) -> int: ...
-    @property
-    def _shutdown(self) -> bool: ...
-    @property
-    def _threads(self) -> set[Thread]: ...
-    @property
-    def _broken(self) -> bool: ...
+    _max_workers: int
+    _shutdown: bool
+    _threads: AbstractSet[Thread]
+    _broken: bool
     def _stats(self) -> _Stats: ...

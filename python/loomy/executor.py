@@ -50,9 +50,10 @@ _numbers = itertools.count()
 class Executor(ExecutorBase, ThreadPoolExecutor):
     """A drop-in for `concurrent.futures.ThreadPoolExecutor`, with native dispatch.
 
-    The arguments, their defaults and their errors are the standard library's: `max_workers` (`None`: CPUs + 4,
-    at most 32), `thread_name_prefix`, and `initializer(*initargs)`, which each worker thread calls before its
-    first job; if it raises, `BrokenThreadPool` is raised by every future and every `submit` from then on.
+    The arguments, their defaults and their errors are the standard library's: `max_workers` (`None`: CPUs
+    + 4, at most 32), `thread_name_prefix`, and `initializer(*initargs)`, which each worker thread calls
+    before its first job; if it raises, `BrokenThreadPool` is raised by every future and every `submit` from
+    then on.
     Jobs run on worker threads. An executor nobody shuts down runs what was submitted, also at interpreter
     exit.
 
@@ -89,9 +90,11 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         name = thread_name_prefix or f"loomy.Executor-{next(_numbers)}"
-        size, *options = checked(max_workers, name, hooks, max_pending, on_full, copy_context, "worker", spin)
-        target = partial(initializer, *initargs) if initializer is not None else None
-        ExecutorBase.__init__(self, "executor", target, size, *options)
+        super().__init__(
+            "executor",
+            partial(initializer, *initargs) if initializer is not None else None,
+            *checked(max_workers, name, hooks, max_pending, on_full, copy_context, "worker", spin),
+        )
 
     def map(
         self,
@@ -103,10 +106,10 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
     ) -> Iterator[T]:
         """Iterate over `fn(*args)` for the arguments of `zip(*iterables)`, in that order.
 
-        timeout: seconds from this call to the last result; `TimeoutError` when they have passed. chunksize: no
-        effect, as in the standard library's thread pool. buffersize: how many jobs may be submitted whose
-        results have not been taken; `None` collects the iterables at once. (Python 3.14's parameter, on all
-        versions.)
+        timeout: seconds from this call to the last result; `TimeoutError` when they have passed.
+        chunksize: no effect, as in the standard library's thread pool.
+        buffersize: how many jobs may be submitted whose results have not been taken; `None` collects the
+            iterables at once. (Python 3.14's parameter, on all versions.)
 
         The first job that raises ends the iteration with its exception and cancels what has not started; so
         does closing the iterator. Raises `TypeError` and `ValueError` for a wrong `buffersize`.
@@ -137,9 +140,8 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         self.shutdown(wait=True)
-        return False
 
 
 class _Refill:
