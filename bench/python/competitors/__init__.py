@@ -1,6 +1,7 @@
 """One file per competitor; `make` finds them by name."""
 
 from .base import Answers, Competitor, Function
+from .executor import LoomyExecutor
 from .joblib import Joblib
 from .loomy import Loomy
 from .mp import MpThreadPool
@@ -9,7 +10,8 @@ from .sequential import Sequential
 from .stdlib import Stdlib
 
 COMPETITORS: dict[str, type[Competitor]] = {
-    competitor.name: competitor for competitor in (Sequential, Loomy, Stdlib, MpThreadPool, Joblib, Pebble)
+    competitor.name: competitor
+    for competitor in (Sequential, Loomy, LoomyExecutor, Stdlib, MpThreadPool, Joblib, Pebble)
 }
 
 
@@ -24,6 +26,7 @@ __all__ = [
     "Function",
     "Joblib",
     "Loomy",
+    "LoomyExecutor",
     "MpThreadPool",
     "Pebble",
     "Sequential",
