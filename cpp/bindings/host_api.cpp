@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
-#include <optional>
 
 #include "default_pool.hpp"
 #include "errors.hpp"
@@ -28,26 +27,32 @@ host_flight& as_launch(loomy_flight* one) noexcept {
     return *reinterpret_cast<host_flight*>(one);
 }
 
-// Whoever calls may be attached, detached by us (inside a kernel), or in a state that only it knows.
-class caller_state {
-  public:
-    caller_state() : was_attached_(gil::is_attached_here()) {
-        // Inside a job the thread may have to run other jobs while it waits, and for that we must know.
-        if (!was_attached_ && !gil::is_detached_here() && frame::top() != nullptr) attached_.emplace();
-        if (gil::is_attached_here()) detached_.emplace();
-    }
-    [[nodiscard]] bool was_attached() const noexcept { return was_attached_; }
-    // Signals can end a wait of the main thread, but not a chunk; and what only waits needs no surroundings.
-    [[nodiscard]] bool may_take_part() const noexcept {
-        return gil::is_detached_here() &&
-               (frame::top() != nullptr || !was_attached_ || !gil::is_main_thread());
-    }
+// How a thread came here: attached, detached by us (inside a kernel), or in a state that only it knows.
+enum class caller : std::uint8_t { attached, ours, foreign };
 
-  private:
-    const bool was_attached_;
-    std::optional<gil::attached> attached_;
-    std::optional<gil::detached> detached_; // ends before attached_
-};
+// Signals can end a wait of the main thread, but not a chunk; and a foreign thread can only wait: it has no
+// surroundings to run other jobs in.
+[[nodiscard]] bool may_take_part(caller from) noexcept {
+    return from == caller::ours ||
+           (from == caller::attached && (frame::top() != nullptr || !gil::is_main_thread()));
+}
+
+// Calls work(caller) detached. (Scopes and no guard in an optional: that would end in code that is noexcept,
+// and attaching may unwind the thread.)
+template <class Work>
+int call_detached(Work&& work) {
+    if (gil::is_detached_here()) return work(caller::ours);
+    if (gil::is_attached_here()) {
+        const gil::detached scope;
+        return work(caller::attached);
+    }
+    if (frame::top() == nullptr) return work(caller::foreign);
+    // Inside a job it may have to run other jobs while it waits, and for that we must know its state.
+    const gil::attached known;
+    if (!known) return LOOMY_EUNAVAILABLE;
+    const gil::detached scope;
+    return work(caller::ours);
+}
 
 int status_of(submitted answer) noexcept {
     return answer == submitted::accepted    ? LOOMY_OK
@@ -60,55 +65,55 @@ int status_of(const launch_outcome& end) noexcept {
     return end.as == phase::refused ? LOOMY_EUNAVAILABLE : LOOMY_CANCELLED;
 }
 
-// Until it has ended. False, with the error set: a signal handler raised; it was stopped and has ended.
-bool wait_for_end(host_flight& one) {
+void take_part(host_flight& one) {
     pool& home = one.home();
-    const bool attached = gil::is_attached_here();
-    if (!attached) {
-        while (!one.finished()) (void)home.wait(one, deadline::never());
-        return true;
+    if (frame* const mine = frame::of(home)) {
+        frame nested(home, mine->where, mine->env, false);
+        home.take_part(one, nested);
+    } else if (slot* const borrowed = home.try_borrow_to_share()) {
+        {
+            frame here(home, *borrowed, python_env::of_callers(), false);
+            home.take_part(one, here);
+        }
+        home.give_back(*borrowed);
     }
-    if (gil::wait_detached(deadline::never(), [&](deadline slice) { return home.wait(one, slice); }) > 0)
-        return true;
+}
+
+void wait_to_the_end(host_flight& one) {
+    while (!one.finished()) (void)one.home().wait(one, deadline::never());
+}
+
+// Attached. Until it has ended. False, with the error set: a signal handler raised; the launch was stopped,
+// and has ended.
+bool wait_interruptibly(host_flight& one) {
+    const auto wait = [&](deadline slice) { return one.home().wait(one, slice); };
+    if (gil::wait_detached(deadline::never(), wait) > 0) return true;
     PyObject* const raised = errors::take_raised();
-    (void)home.stop(one, phase::cancelled);
+    (void)one.home().stop(one, phase::cancelled);
     {
         const gil::detached scope;
-        while (!one.finished()) (void)home.wait(one, deadline::never());
+        wait_to_the_end(one);
     }
     errors::raise(raised);
     Py_DECREF(raised);
     return false;
 }
 
-// The calling thread takes part, if it may, and waits.
 int finish(host_flight& one) {
-    pool& home = one.home();
-    if (home.dead()) return LOOMY_EUNAVAILABLE; // of the parent process
-    {
-        const caller_state here;
-        if (here.may_take_part() && one.has_room()) {
-            if (frame* const mine = frame::of(home)) {
-                frame nested(home, mine->where, mine->env, false);
-                home.take_part(one, nested);
-            } else if (slot* const borrowed = home.try_borrow_to_share()) {
-                {
-                    frame on(home, *borrowed, python_env::of_callers(), false);
-                    home.take_part(one, on);
-                }
-                home.give_back(*borrowed);
-            }
-        }
-        if (!here.was_attached()) {
-            while (!one.finished()) (void)home.wait(one, deadline::never());
-        }
-    }
-    if (!one.finished() && !wait_for_end(one)) return LOOMY_EPYTHON;
+    if (one.home().dead()) return LOOMY_EUNAVAILABLE; // of the parent process
+    (void)call_detached([&](caller from) {
+        if (may_take_part(from) && one.has_room()) take_part(one);
+        if (from != caller::attached) wait_to_the_end(one);
+        return 0;
+    });
+    const bool attached = gil::is_attached_here();
+    if (attached && !one.finished() && !wait_interruptibly(one)) return LOOMY_EPYTHON;
+    if (!one.finished()) return LOOMY_EUNAVAILABLE; // the interpreter is going away
     const launch_outcome end = one.outcome();
-    if (end.code == LOOMY_EPYTHON && gil::is_attached_here()) {
-        if (void* const error = one.take_foreign_error()) {
-            errors::raise(static_cast<PyObject*>(error));
-            Py_DECREF(static_cast<PyObject*>(error));
+    if (end.code == LOOMY_EPYTHON && attached) {
+        if (auto* const error = static_cast<PyObject*>(one.take_foreign_error())) {
+            errors::raise(error);
+            Py_DECREF(error);
         }
     }
     return status_of(end);
@@ -125,12 +130,6 @@ std::uint32_t api_num_workers(loomy_pool* given) {
     return home != nullptr ? home->core->size() : 0;
 }
 
-int start(job_handle<host_flight> made, loomy_flight** flight) {
-    const int status = status_of(launch_queued(made->home(), *made));
-    if (status == LOOMY_OK) *flight = as_flight(made.release());
-    return status;
-}
-
 int api_launch(loomy_pool* given, const loomy_kernel* kernel, const loomy_buffer* args, std::uint32_t nargs,
                std::int64_t total, std::int64_t chunks, std::int64_t grain, loomy_flight** flight) {
     if (kernel_fault(kernel) != nullptr || total < 0 || total > partition::most_items || flight == nullptr)
@@ -144,9 +143,12 @@ int api_launch(loomy_pool* given, const loomy_kernel* kernel, const loomy_buffer
     what.total = total;
     what.chunks = chunks;
     what.grain = grain;
-    const caller_state here;
     try {
-        return start(host_flight::make(*home->core, what), flight);
+        job_handle<host_flight> made = host_flight::make(*home->core, what);
+        const int status =
+            call_detached([&](caller) { return status_of(launch_queued(*home->core, *made)); });
+        if (status == LOOMY_OK) *flight = as_flight(made.release());
+        return status;
     } catch (const std::bad_alloc&) {
         return LOOMY_EMEMORY;
     }
@@ -182,21 +184,14 @@ int api_parallel_for(loomy_pool* given, std::int64_t begin, std::int64_t end, st
     const python_pool* const home = of(given);
     if (home == nullptr) return LOOMY_EUNAVAILABLE;
     try {
-        loomy_flight* flight = nullptr;
-        {
-            const caller_state here;
-            job_handle<host_flight> made =
-                host_flight::make_loop(*home->core, begin, end, grain, fn, context);
-            if (here.may_take_part()) {
-                const int status = status_of(launch_sharing(*home->core, *made, python_env::of_callers()));
-                if (status != LOOMY_OK) return status;
-                flight = as_flight(made.release());
-            } else {
-                const int status = start(std::move(made), &flight);
-                if (status != LOOMY_OK) return status;
-            }
-        }
-        return api_wait(flight, nullptr, 0);
+        const job_handle<host_flight> made =
+            host_flight::make_loop(*home->core, begin, end, grain, fn, context);
+        const int status = call_detached([&](caller from) {
+            return status_of(may_take_part(from)
+                                 ? launch_sharing(*home->core, *made, python_env::of_callers())
+                                 : launch_queued(*home->core, *made));
+        });
+        return status == LOOMY_OK ? finish(*made) : status;
     } catch (const std::bad_alloc&) {
         return LOOMY_EMEMORY;
     }

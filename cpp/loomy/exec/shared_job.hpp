@@ -28,9 +28,10 @@ class shared_job : public job {
     }
 
     // The next `want` items, or what is left of them. Wait-free.
+    // (1) release: who finds by (2) that something was claimed sees who runs it in the frame of its slot.
     [[nodiscard]] range claim(std::uint64_t want) noexcept {
         if (unclaimed() == 0) return {size_, size_};
-        const std::uint64_t begin = cursor_.fetch_add(want, std::memory_order_relaxed);
+        const std::uint64_t begin = cursor_.fetch_add(want, std::memory_order_release);
         return {std::min(begin, size_), std::min(begin + want, size_)};
     }
     // All that is left: it will not be run. Wait-free.
@@ -83,7 +84,8 @@ class shared_job : public job {
     // All of it, if nobody has claimed anything. Lock-free.
     [[nodiscard]] range claim_whole() noexcept {
         std::uint64_t nothing = 0;
-        const bool whole = cursor_.compare_exchange_strong(nothing, size_, std::memory_order_relaxed);
+        const bool whole = cursor_.compare_exchange_strong(nothing, size_, std::memory_order_relaxed,
+                                                           std::memory_order_acquire); // (2)
         return {whole ? 0 : size_, size_};
     }
     [[nodiscard]] bool is_untouched() const noexcept { return cursor_.load(std::memory_order_relaxed) == 0; }

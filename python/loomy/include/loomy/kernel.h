@@ -66,9 +66,9 @@ enum {
 
 /* One argument. A scalar has ndim 0 and its value at `data`. */
 typedef struct loomy_buffer {
-    void *data;             /* element [0, 0, ...] */
-    const int64_t *shape;   /* ndim of them */
-    const int64_t *strides; /* ndim of them, in BYTES as in Py_buffer and NumPy; may be negative or 0 */
+    void* data;             /* element [0, 0, ...] */
+    const int64_t* shape;   /* ndim of them */
+    const int64_t* strides; /* ndim of them, in BYTES as in Py_buffer and NumPy; may be negative or 0 */
     int32_t ndim;
     loomy_dtype dtype;
     int64_t itemsize;
@@ -81,15 +81,15 @@ typedef struct loomy_api loomy_api;
 /* One launch: the same for all its chunks, and read-only for kernels. */
 typedef struct loomy_launch {
     uint32_t struct_size, abi; /* abi of the host */
-    const loomy_api *api;
-    const volatile uint32_t *stop; /* not 0: return LOOMY_CANCELLED soon; read it with loomy_should_stop() */
+    const loomy_api* api;
+    const volatile uint32_t* stop; /* not 0: return LOOMY_CANCELLED soon; read it with loomy_should_stop() */
     int64_t total;                 /* the iteration space is [0, total) */
     int64_t n_chunks;              /* of a fixed partition, never more than total; 0: the host sizes chunks as
                                       it goes */
     uint32_t num_workers, nargs;
-    const loomy_buffer *args;
-    void *user_data; /* of the kernel, or the context of its capsule */
-    void *state;     /* from prepare() */
+    const loomy_buffer* args;
+    void* user_data; /* of the kernel, or the context of its capsule */
+    void* state;     /* from prepare() */
 } loomy_launch;
 
 /* One chunk of a launch: do the items begin ... end - 1. Valid until the function returns. */
@@ -98,49 +98,49 @@ struct loomy_call {
     uint32_t worker; /* below launch->num_workers; no two chunks that run at the same time have the same */
     int64_t begin, end;
     int64_t chunk; /* of a fixed partition: 0 ... n_chunks - 1, each once; otherwise -1 */
-    const loomy_launch *launch;
+    const loomy_launch* launch;
 };
 
-typedef int (*loomy_run_fn)(const loomy_call *call);
+typedef int (*loomy_run_fn)(const loomy_call* call);
 /* Once for each finish, on the launching thread, before any chunk; what it leaves in *state is launch->state.
  * Where it fails nothing runs, and finish is not called. */
-typedef int (*loomy_prepare_fn)(const loomy_launch *launch, void **state);
-/* Once, after the last chunk, if prepare succeeded or there is none; also where nothing could be started after
- * all. `status` is what the chunks came to. Returns what the launch is to come to; an error of the chunks
- * stays. */
-typedef int (*loomy_finish_fn)(const loomy_launch *launch, void *state, int status);
+typedef int (*loomy_prepare_fn)(const loomy_launch* launch, void** state);
+/* Once, after the last chunk, if prepare succeeded or there is none; also where nothing could be started
+ * after all. `status` is what the chunks came to. Returns what the launch is to come to; an error of the
+ * chunks stays. */
+typedef int (*loomy_finish_fn)(const loomy_launch* launch, void* state, int status);
 /* A part of a nested loop. The call is its own: begin and end, a worker below call->launch->num_workers, its
  * own errors and scratch memory; args, user_data and state are those of the chunk it is nested in. */
-typedef int (*loomy_range_fn)(const loomy_call *call, void *context);
+typedef int (*loomy_range_fn)(const loomy_call* call, void* context);
 
 /* What the host does for a chunk, on the chunk's own thread. None of it needs the GIL. */
 struct loomy_api {
     uint32_t struct_size, abi;
     /* Copies the message; the first error of a launch is the one that is kept, and stops the other chunks.
      * Returns `code`. */
-    int (*set_error)(const loomy_call *call, int code, const char *message, size_t length);
-    int (*should_stop)(const loomy_call *call);
+    int (*set_error)(const loomy_call* call, int code, const char* message, size_t length);
+    int (*should_stop)(const loomy_call* call);
     /* Runs fn over [begin, end) on the workers that are free, this thread first of all, and returns when all
-     * of it has ended: LOOMY_OK, LOOMY_CANCELLED or the first error. Never waits idly while there is something
-     * to run. `grain`: fewest items at a time; 0: the host decides. */
-    int (*parallel_for)(const loomy_call *call, int64_t begin, int64_t end, int64_t grain, loomy_range_fn fn,
-                        void *context);
+     * of it has ended: LOOMY_OK, LOOMY_CANCELLED or the first error. Never waits idly while there is
+     * something to run. `grain`: fewest items at a time; 0: the host decides. */
+    int (*parallel_for)(const loomy_call* call, int64_t begin, int64_t end, int64_t grain, loomy_range_fn fn,
+                        void* context);
     /* Uninitialised memory for this chunk, used again for the next one. `align` is a power of two, 0 means
      * that of malloc. Null when there is none. */
-    void *(*scratch)(const loomy_call *call, size_t bytes, size_t align);
+    void* (*scratch)(const loomy_call* call, size_t bytes, size_t align);
     /* Calls fn(context) with the GIL held and returns what it returns. LOOMY_EUNAVAILABLE: not called, the
      * interpreter is going away, or there is none. */
-    int (*with_gil)(const loomy_call *call, int (*fn)(void *context), void *context);
+    int (*with_gil)(const loomy_call* call, int (*fn)(void* context), void* context);
     /* set_error for prepare and finish, which have no call. */
-    int (*set_launch_error)(const loomy_launch *launch, int code, const char *message, size_t length);
+    int (*set_launch_error)(const loomy_launch* launch, int code, const char* message, size_t length);
 };
 
 enum {
     LOOMY_K_USES_PYTHON = 1u, /* may call PyGILState_Ensure, or leave a Python error on its thread */
     LOOMY_K_SERIAL = 2u,      /* never run two chunks of one launch at the same time */
     LOOMY_K_NOEXCEPT = 4u,    /* promises that no C++ exception leaves it */
-    LOOMY_K_FIXED = 8u        /* wants a fixed partition, whoever launches it: n_chunks depends on total and grain
-                                 alone, unless the caller says how many, and is 0 only if total is */
+    LOOMY_K_FIXED = 8u /* wants a fixed partition, whoever launches it: n_chunks depends on total and grain
+                          alone, unless the caller says how many, and is 0 only if total is */
 };
 
 /* A kernel. Lives as long as the library that has it.
@@ -160,7 +160,7 @@ typedef struct loomy_kernel {
     loomy_run_fn run;
     loomy_prepare_fn prepare; /* or null */
     loomy_finish_fn finish;   /* or null */
-    void *user_data;
+    void* user_data;
     int64_t grain; /* fewest items in a chunk, but for the last; 0: the host decides */
     uint64_t flags;
 } loomy_kernel;
@@ -171,7 +171,7 @@ typedef struct loomy_kernel {
 #define LOOMY_HAS(type, p, member) ((p)->struct_size >= offsetof(type, member) + sizeof((p)->member))
 
 /* One relaxed load: cheap enough for every few hundred items. */
-static inline int loomy_should_stop(const loomy_call *call) {
+static inline int loomy_should_stop(const loomy_call* call) {
 #if defined(__GNUC__) || defined(__clang__)
     return __atomic_load_n(call->launch->stop, __ATOMIC_RELAXED) != 0;
 #else
@@ -183,7 +183,8 @@ static inline int loomy_should_stop(const loomy_call *call) {
 #if defined(__GNUC__) || defined(__clang__)
 __attribute__((format(printf, 3, 4)))
 #endif
-static inline int loomy_fail(const loomy_call *call, int code, const char *format, ...) {
+static inline int
+loomy_fail(const loomy_call* call, int code, const char* format, ...) {
     char text[512];
     int length;
     va_list values;
@@ -196,17 +197,17 @@ static inline int loomy_fail(const loomy_call *call, int code, const char *forma
 }
 
 /* The address of element i of an argument along its first dimension; of a scalar, its value. */
-static inline void *loomy_at(const loomy_call *call, uint32_t argument, int64_t i) {
-    const loomy_buffer *b = &call->launch->args[argument];
-    return (char *)b->data + (b->ndim != 0 ? i * b->strides[0] : 0);
+static inline void* loomy_at(const loomy_call* call, uint32_t argument, int64_t i) {
+    const loomy_buffer* b = &call->launch->args[argument];
+    return (char*)b->data + (b->ndim != 0 ? i * b->strides[0] : 0);
 }
 
-static inline void *loomy_scratch(const loomy_call *call, size_t bytes, size_t align) {
+static inline void* loomy_scratch(const loomy_call* call, size_t bytes, size_t align) {
     return call->launch->api->scratch(call, bytes, align);
 }
 
-static inline int loomy_parallel_for(const loomy_call *call, int64_t begin, int64_t end, int64_t grain,
-                                     loomy_range_fn fn, void *context) {
+static inline int loomy_parallel_for(const loomy_call* call, int64_t begin, int64_t end, int64_t grain,
+                                     loomy_range_fn fn, void* context) {
     return call->launch->api->parallel_for(call, begin, end, grain, fn, context);
 }
 
