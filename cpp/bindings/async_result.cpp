@@ -4,6 +4,8 @@
 #include <new>
 
 #include "arguments.hpp"
+#include "async_result_future.hpp"
+#include "awaiter.hpp"
 #include "errors.hpp"
 #include "future_object.hpp"
 #include "gil.hpp"
@@ -33,10 +35,6 @@ async_result* allocate() {
     if (self == nullptr) return nullptr;
     self->weak_references = nullptr;
     return self;
-}
-
-async_result* as_result(PyObject* self) noexcept {
-    return reinterpret_cast<async_result*>(self);
 }
 
 // The object's life.
@@ -121,12 +119,15 @@ PyObject* result_wait(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     return wait_as_asked(self, args, count, names, "wait") ? as_result(self)->job.answer() : nullptr;
 }
 
-PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    return wait_as_asked(self, args, count, names, "exception") ? as_result(self)->job.error() : nullptr;
+PyObject* result_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* const answer = result_wait(self, args, count, names);
+    if (answer == nullptr && as_result(self)->job.finished()) raise_as_asyncio_expects(as_result(self)->job);
+    return answer;
 }
 
-bool is_dead(async_result* self) {
-    return self->job.home->core->dead();
+PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    if (!wait_as_asked(self, args, count, names, "exception")) return nullptr;
+    return error_as_asyncio_expects(as_result(self)->job.error());
 }
 
 PyObject* result_done(PyObject* self, PyObject*) {
@@ -144,54 +145,15 @@ PyObject* result_cancelled(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_result(self)->job.state() == phase::cancelled);
 }
 
-PyObject* result_cancel(PyObject* self, PyObject*) {
-    python_job& job = as_result(self)->job;
-    if (job.batch) return PyBool_FromLong(end_batch_result(job, phase::cancelled));
-    return PyBool_FromLong(job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled);
-}
-
-// A Python callable that is to be called with the result once it has ended. Owns both until then.
-struct python_listener : listener {
-    PyObject* callback;
-    PyObject* result;
-};
-
-// A future's callbacks fail as in the standard library: an Exception is logged.
-void log_callback_error(PyObject* future) {
-    if (PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
-    PyObject* const error = errors::take_raised();
-    PyObject* const report = borrowed_class("loomy._reports", "callback_error");
-    PyObject* const arguments[] = {future, error};
-    PyObject* const nothing =
-        report != nullptr ? PyObject_Vectorcall(report, arguments, 2, nullptr) : nullptr;
-    Py_XDECREF(nothing);
-    Py_DECREF(error);
-}
-
-void call_back(PyObject* callback, PyObject* result) {
-    PyObject* const nothing = PyObject_CallOneArg(callback, result);
-    if (nothing == nullptr && Py_TYPE(result) != &async_result_type) log_callback_error(result);
-    if (PyErr_Occurred() != nullptr) errors::report_unraisable("done callback", callback);
-    Py_XDECREF(nothing);
-}
-
-void call_python_listener(listener& node) {
-    auto* const self = static_cast<python_listener*>(&node);
-    const gil::attached scope;
-    if (!scope) return; // the interpreter is gone, and with it who asked
-    call_back(self->callback, self->result);
-    Py_DECREF(self->callback);
-    Py_DECREF(self->result);
-    delete self;
-}
-
-PyObject* result_add_done_callback(PyObject* self, PyObject* callback) {
-    return add_done_callback(as_result(self), callback);
+PyObject* result_cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"msg"};
+    PyObject* message = nullptr; // of asyncio's futures; the job's error tells who cancelled it
+    if (!expected.parse("cancel", args, count, names, 0, 1, &message)) return nullptr;
+    return PyBool_FromLong(cancel_result(as_result(self)));
 }
 
 PyObject* result_await(PyObject* self) {
-    PyObject* const bridge = borrowed_class("loomy._asyncio_bridge", "await_result");
-    return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
+    return await_result(as_result(self));
 }
 
 PyMethodDef methods[] = {
@@ -204,8 +166,10 @@ PyMethodDef methods[] = {
          "PoolNotRunning or WorkerPanic if it could not end by itself.\nCan be interrupted with Ctrl-C. "
          "Inside "
          "a job it runs queued jobs instead of blocking.")},
-    {"result", as_method(result_wait), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("result($self, timeout=None)\n--\n\nThe same as wait().")},
+    {"result", as_method(result_result), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("result($self, timeout=None)\n--\n\nThe same as wait().\n\n"
+               "Where an asyncio loop runs, the error of a cancelled job is an asyncio.CancelledError as "
+               "well.")},
     {"exception", as_method(result_exception), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("exception($self, timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None "
                "if it has a "
@@ -217,20 +181,41 @@ PyMethodDef methods[] = {
      PyDoc_STR("running($self)\n--\n\nWhether the job has started and not ended.")},
     {"cancelled", result_cancelled, METH_NOARGS,
      PyDoc_STR("cancelled($self)\n--\n\nWhether the job was cancelled.")},
-    {"cancel", result_cancel, METH_NOARGS,
+    {"cancel", as_method(result_cancel), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
-         "cancel($self)\n--\n\nEnd the job from outside: if it is queued it will never run; if it runs, its "
+         "cancel($self, msg=None)\n--\n\nEnd the job from outside: if it is queued it will never run; if it "
+         "runs, its "
          "context "
          "is cancelled and\nits worker interrupted, and whoever waits goes on at once. False if it had ended "
-         "already.")},
-    {"add_done_callback", result_add_done_callback, METH_O,
+         "already.\nmsg is what asyncio gives its futures; it is not used.")},
+    {"add_done_callback", as_method(result_add_done_callback), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
-         "add_done_callback($self, callback, /)\n--\n\nCall callback(self) once the job has ended, on the "
-         "thread "
-         "that ends it, or at once if it has.\n\nWhat the callback raises goes to sys.unraisablehook.")},
+         "add_done_callback($self, callback, /, *, context=None)\n--\n\nCall callback(self) once the job "
+         "has ended.\n\n"
+         "Added where an asyncio loop runs, it is called by that loop, soon, as a future's would be; what it "
+         "raises goes to\nthe loop's exception handler. Elsewhere it is called on the thread that ends the "
+         "job, or at once if it has ended;\nwhat it raises goes to sys.unraisablehook.\n"
+         "context: the contextvars context to call it in; a loop calls it in a copy of the current one "
+         "otherwise.")},
+    {"remove_done_callback", result_remove_done_callback, METH_O,
+     PyDoc_STR("remove_done_callback($self, callback, /)\n--\n\nTake back callbacks that equal this one, "
+               "and return how many there were.")},
+    {"get_loop", result_get_loop, METH_NOARGS,
+     PyDoc_STR("get_loop($self)\n--\n\nThe asyncio loop that runs on this thread: a result belongs to no "
+               "loop, any may wait for it.\n\nRuntimeError where none runs.")},
+    {"_make_cancelled_error", result_make_cancelled_error, METH_NOARGS,
+     PyDoc_STR("_make_cancelled_error($self)\n--\n\nFor asyncio.gather: the CancelledError of a cancelled "
+               "job.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      PyDoc_STR("AsyncResult[Out], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
+
+// What asyncio takes for a future it does not wrap into a task, which would cost more than all the rest.
+PyGetSetDef attributes[] = {
+    {"_asyncio_future_blocking", result_get_blocking, nullptr,
+     PyDoc_STR("False: asyncio knows a future by this attribute."), nullptr},
+    {"_cancel_message", result_get_cancel_message, nullptr, PyDoc_STR("None; for asyncio.gather."), nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyAsyncMethods async_methods = {result_await, nullptr, nullptr, nullptr};
 
@@ -287,19 +272,16 @@ void free_async_result(python_job& job) {
     PyObject_GC_Del(self);
 }
 
-PyObject* add_done_callback(async_result* self, PyObject* callback) {
-    if (PyCallable_Check(callback) == 0) {
-        PyErr_Format(PyExc_TypeError, "add_done_callback() takes a callable of one argument, not %.100s",
-                     Py_TYPE(callback)->tp_name);
-        return nullptr;
-    }
-    auto* const node = new (std::nothrow) python_listener{};
-    if (node == nullptr) return PyErr_NoMemory();
-    node->call = &call_python_listener;
-    node->callback = Py_NewRef(callback);
-    node->result = Py_NewRef(reinterpret_cast<PyObject*>(self));
-    if (!self->job.listen(*node)) call_python_listener(*node);
-    Py_RETURN_NONE;
+bool cancel_result(async_result* self) {
+    python_job& job = self->job;
+    if (job.batch) return end_batch_result(job, phase::cancelled);
+    return job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled;
+}
+
+PyObject* answer_outside_iteration(python_job& job) {
+    PyObject* const answer = job.answer();
+    if (answer == nullptr) errors::wrap_stop_iteration();
+    return answer;
 }
 
 int wait_for(async_result* self, deadline until) {
@@ -339,6 +321,7 @@ int register_async_result(PyObject* module) {
     type.tp_clear = clear;
     type.tp_repr = represent;
     type.tp_methods = methods;
+    type.tp_getset = attributes;
     type.tp_as_async = &async_methods;
     type.tp_weaklistoffset = offsetof(async_result, weak_references);
     if (PyType_Ready(&type) < 0) return -1;

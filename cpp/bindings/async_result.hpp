@@ -30,6 +30,22 @@ void track_if_cyclic(python_job& job, PyObject* outcome);
 
 [[nodiscard]] async_result* result_of(python_job& job) noexcept;
 
+[[nodiscard]] inline async_result* as_result(PyObject* self) noexcept {
+    return reinterpret_cast<async_result*>(self);
+}
+
+// The pool is one of the parent process, so nothing will ever end what has not.
+[[nodiscard]] inline bool is_dead(async_result* self) {
+    return self->job.home->core->dead();
+}
+
+// The same as result.cancel(). Keep a reference: hooks and callbacks run.
+bool cancel_result(async_result* self);
+
+// The answer of a finished job, where a StopIteration would be taken for the end of an iteration or of a
+// coroutine: as in generators (PEP 479) it becomes a RuntimeError.
+[[nodiscard]] PyObject* answer_outside_iteration(python_job& job);
+
 // Waits until it has finished. 1: it has, 0: timed out, -1: a signal handler raised or the pool died in a
 // fork.
 [[nodiscard]] int wait_for(async_result* self, deadline until);

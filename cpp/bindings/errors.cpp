@@ -77,6 +77,16 @@ PyObject* make(PyObject* type, PyObject* cause, const char* format, ...) {
     return exception;
 }
 
+void wrap_stop_iteration() {
+    if (PyErr_ExceptionMatches(PyExc_StopIteration) == 0) return;
+    PyObject* const raised = take_raised();
+    PyObject* const wrapped = make(PyExc_RuntimeError, raised, "a job raised StopIteration; see __cause__");
+    Py_DECREF(raised);
+    if (wrapped == nullptr) return;
+    raise(wrapped);
+    Py_DECREF(wrapped);
+}
+
 void report_unraisable(const char* what, PyObject* where) noexcept {
 #if PY_VERSION_HEX >= 0x030D0000
     PyErr_FormatUnraisable("Exception ignored in %s %R", what, where != nullptr ? where : Py_None);

@@ -22,6 +22,8 @@ namespace loomy::py::errors {
 void raise(PyObject* exception) noexcept;
 // A new exception `type(message)`, not raised; null with an error set. `cause` may be null; borrowed.
 [[nodiscard]] PyObject* make(PyObject* type, PyObject* cause, const char* format, ...);
+// The StopIteration that is set, if one is, becomes a RuntimeError with it as its cause.
+void wrap_stop_iteration();
 // What failed where nobody can be told goes to sys.unraisablehook, with the error that is set. `where` may be
 // null.
 void report_unraisable(const char* what, PyObject* where) noexcept;

@@ -166,17 +166,11 @@ PyObject* map_next(PyObject* self) {
         if (!map.fixed_width) fit_width(map, now_ns() - start);
     }
     async_result* const next = map.window.take();
-    PyObject* const answer = next->job.answer();
+    PyObject* const answer = answer_outside_iteration(next->job);
     Py_DECREF(reinterpret_cast<PyObject*>(next));
     if (answer == nullptr) {
-        PyObject* raised = errors::take_raised();
+        PyObject* const raised = errors::take_raised();
         close_map(iterator);
-        if (PyErr_GivenExceptionMatches(raised, PyExc_StopIteration)) {
-            // As generators do (PEP 479): from here it would look like the end of the iteration.
-            PyObject* const wrapped =
-                errors::make(PyExc_RuntimeError, raised, "a job raised StopIteration; see __cause__");
-            Py_SETREF(raised, wrapped != nullptr ? wrapped : errors::take_raised());
-        }
         errors::raise(raised);
         Py_DECREF(raised);
     }

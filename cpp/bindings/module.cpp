@@ -1,9 +1,11 @@
 #include "async_result.hpp"
+#include "awaiter.hpp"
 #include "bound_call.hpp"
 #include "build_info.hpp"
 #include "context.hpp"
 #include "context_snapshot.hpp"
 #include "errors.hpp"
+#include "event_loop.hpp"
 #include "executor_map.hpp"
 #include "executor_object.hpp"
 #include "future_object.hpp"
@@ -18,10 +20,11 @@
 namespace loomy::py {
 
 constexpr registration in_order[] = {
-    register_interpreter,    register_errors,         register_build_info, register_context,
-    register_context_layout, register_async_result,   register_future,     register_map_iterator,
-    register_pool,           register_executor,       register_bound_call, register_executor_map,
-    register_current,        register_process_events, register_host_api,   register_ufunc,
+    register_interpreter,    register_errors,       register_build_info, register_context,
+    register_context_layout, register_event_loop,   register_awaiter,    register_async_result,
+    register_future,         register_map_iterator, register_pool,       register_executor,
+    register_bound_call,     register_executor_map, register_current,    register_process_events,
+    register_host_api,       register_ufunc,
 };
 
 } // namespace loomy::py

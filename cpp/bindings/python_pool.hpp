@@ -73,6 +73,9 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     // An executor whose initializer raised: it is closed, and says so.
     std::atomic<bool> broken{false};
 
+    // How long a task whose event loop has nothing else to do waits in place for a job of this pool.
+    std::atomic<std::int64_t> await_patience_ns{50'000};
+
     // The state of stateful workers: how many could be made, and why the last one could not.
     std::mutex factory_lock;
     PyObject* factory_error = nullptr; // guarded by factory_lock

@@ -1,4 +1,4 @@
-"""How a job's end reaches an event loop.
+"""What the core needs from asyncio, and the waits that are not hot.
 
 Imported at the first `await`, so that `import loomy` does not import asyncio.
 """
@@ -6,68 +6,57 @@ Imported at the first `await`, so that `import loomy` does not import asyncio.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loomy.errors import JobCancelled
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Collection
 
     from loomy._loomy import AsyncResult, MapIterator
 
 Out = TypeVar("Out")
 
 
-class _Inbox:
-    """Futures of one event loop that are ready to be resolved.
+running_loop = asyncio._get_running_loop
 
-    Many jobs ending together cost one wake-up of the loop. Whoever takes the token wakes it; the loop puts
-    the token back *before* it empties the inbox, so what is posted after that finds the token again. Both are
-    deques and not a lock with a flag because a done-callback may run in a finaliser, inside another one on
-    the same thread.
+# The core keeps an object of its own as an attribute of each event loop; those of loops that take no
+# attributes are here.
+event_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+# While there are some, a task may be running inside a step of another.
+eager_tasks: Collection[Any] = (
+    getattr(asyncio.tasks, "_eager_tasks", ("cannot tell",)) if sys.version_info >= (3, 12) else ()
+)
+
+
+class CancelledJob(JobCancelled, asyncio.CancelledError):
+    """What `AsyncResult.result()` raises for a cancelled job where an event loop runs.
+
+    `asyncio.wait_for` and others tell by `asyncio.CancelledError` that the future they cancelled has ended.
     """
 
-    __slots__ = ("_loop", "_ready", "_token")
+    __module__ = "loomy._asyncio_bridge"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)  # a closed loop must not be kept by the thread that ran it
-        self._ready: deque[asyncio.Future[None]] = deque()
-        self._token = deque([None])
-
-    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return self._loop() is loop
-
-    def post(self, future: asyncio.Future[None]) -> None:
-        """Resolve `future` soon; from any thread. If its loop is closed, nobody can be awaiting it."""
-        self._ready.append(future)
-        try:
-            self._token.pop()
-        except IndexError:
-            return  # a wake-up is on its way
-        loop = self._loop()
-        try:
-            if loop is not None:
-                loop.call_soon_threadsafe(self._drain)
-                return
-        except RuntimeError:  # closed
-            pass
-        self._ready.clear()
-        self._token.append(None)
-
-    def _drain(self) -> None:
-        self._token.append(None)
-        while self._ready:
-            future = self._ready.popleft()
-            if not future.done():  # the awaiting task may have been cancelled meanwhile
-                future.set_result(None)
+    def __init__(self, error: object) -> None:
+        super().__init__(str(error))
 
 
-class _Local(threading.local):
-    inbox: _Inbox | None = None
+def task_cancelled(error: JobCancelled) -> asyncio.CancelledError:
+    """What `asyncio.gather` raises when it was cancelled, or one of its jobs was."""
+    cancelled = asyncio.CancelledError(str(error))
+    cancelled.__cause__ = error
+    return cancelled
 
 
-_local = _Local()
+def report_callback_error(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., object], error: BaseException
+) -> None:
+    """What a done-callback raised goes where the loop sends what its own callbacks raise."""
+    loop.call_exception_handler({"message": f"exception in done-callback {callback!r}", "exception": error})
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -77,29 +66,6 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         raise RuntimeError(
             "a job can be awaited only where an asyncio event loop is running; elsewhere call its wait()"
         ) from None
-
-
-def _inbox_of(loop: asyncio.AbstractEventLoop) -> _Inbox:
-    inbox = _local.inbox
-    if inbox is None or not inbox.belongs_to(loop):
-        inbox = _local.inbox = _Inbox(loop)
-    return inbox
-
-
-def await_result(result: AsyncResult[Out]) -> Generator[Any, None, Out]:
-    """`AsyncResult.__await__`: wait without blocking the loop. Cancelling the task cancels the job."""
-    if not result.done():
-        loop = _running_loop()
-        inbox = _inbox_of(loop)
-        future: asyncio.Future[None] = loop.create_future()
-        post = inbox.post
-        result.add_done_callback(lambda _: post(future))
-        try:
-            yield from future
-        except BaseException:  # the future never fails: this is CancelledError, or GeneratorExit
-            result.cancel()
-            raise
-    return result.result()
 
 
 async def next_result(results: MapIterator[Out]) -> Out:
@@ -117,11 +83,19 @@ async def next_result(results: MapIterator[Out]) -> Out:
 
 
 async def _any_of(pending: list[AsyncResult[Any]]) -> None:
-    inbox = _inbox_of(_running_loop())
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ended = _running_loop().create_future()
+
+    def end(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
     for result in pending:
-        result.add_done_callback(lambda _: inbox.post(future))
-    await future
+        result.add_done_callback(end)
+    try:
+        await ended
+    finally:
+        for result in pending:
+            result.remove_done_callback(end)
 
 
 async def run_blocking(call: Callable[[], None], abort: Callable[[], object] | None = None) -> None:

@@ -3,8 +3,10 @@
 Every `timeout` is in seconds and `None` means for ever; deadlines are readings of `time.monotonic()`.
 """
 
+from asyncio import AbstractEventLoop, CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from contextvars import Context as ContextVars
 from threading import Condition, Thread
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, final
@@ -192,11 +194,28 @@ class AsyncResult(Generic[_Out_co]):
     def cancelled(self) -> bool:
         """Whether the job ended by being cancelled."""
 
-    def cancel(self) -> bool:
+    def cancel(self, msg: object = None) -> bool:
         """Give the job up: queued, it will not run; running, its context is cancelled. False if ended."""
 
-    def add_done_callback(self, callback: Callable[[AsyncResult[_Out_co]], object], /) -> None:
-        """Call `callback(result)` on the thread that ends the job; at once if it has ended."""
+    def add_done_callback(
+        self, callback: Callable[[AsyncResult[_Out_co]], object], /, *, context: ContextVars | None = None
+    ) -> None:
+        """Call `callback(result)` once the job has ended: in the running asyncio loop if there is one.
+
+        Elsewhere on the thread that ends the job, or at once if it has ended.
+        """
+
+    def remove_done_callback(self, callback: Callable[[AsyncResult[_Out_co]], object], /) -> int:
+        """Take back callbacks that equal this one; return how many there were."""
+
+    def get_loop(self) -> AbstractEventLoop:
+        """The asyncio loop that runs on this thread; `RuntimeError` where none does."""
+
+    @property
+    def _asyncio_future_blocking(self) -> Literal[False]: ...
+    @property
+    def _cancel_message(self) -> None: ...
+    def _make_cancelled_error(self) -> CancelledError: ...
 
     def __await__(self) -> Generator[Any, None, _Out_co]: ...
 

@@ -107,6 +107,19 @@ class job {
     // True: the node was removed and will not be used. False: it is not there any more. A waiter whose node
     // was added must call this before its node or the job goes away, also when it has seen the job finished.
     bool stop_listening(listener& node) noexcept;
+    // The newest listed node that `is_wanted(node)`, taken off the list and the caller's again; null if there
+    // is none. `is_wanted` is called under listener_lock(this), and so may only look.
+    template <class IsWanted>
+    [[nodiscard]] listener* take_listener(IsWanted&& is_wanted) {
+        const listener_lock guard(this);
+        for (listener** link = &listeners_; *link != nullptr; link = &(*link)->next) {
+            listener* const node = *link;
+            if (!is_wanted(*node)) continue;
+            *link = node->next;
+            return node;
+        }
+        return nullptr;
+    }
     // After a final phase was set: wakes and calls everybody registered.
     void tell_listeners();
 

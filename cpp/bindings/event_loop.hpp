@@ -1,0 +1,64 @@
+#pragma once
+
+#include <Python.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "loomy/sync/completion.hpp"
+
+namespace loomy::py {
+
+struct event_loop;
+
+// A callable that is to be called in an event loop, with one argument, once a job has ended. Owns all it
+// points at. It is listed first with the job, then with the event loop.
+struct loop_call : listener {
+    // Steals nothing. `context` may be null: a copy of the current one. Null with an error set.
+    [[nodiscard]] static loop_call* make(event_loop* to, PyObject* callback, PyObject* argument,
+                                         PyObject* context);
+    ~loop_call();
+
+    static void job_ended(listener& node);
+
+    event_loop* to;
+    PyObject* callback;
+    PyObject* argument;
+    PyObject* context;
+};
+
+// What loomy knows of an asyncio event loop; a Python object that the loop keeps as an attribute, and which
+// keeps only a weak reference to the loop.
+//
+// Jobs that end together cost one wake-up of the loop: calls are pushed onto a stack, and only who finds it
+// empty wakes the loop, which takes the whole stack. So whoever finds it not empty knows that its call is
+// going to be taken.
+struct event_loop {
+    PyObject_HEAD PyObject* loop;    // a weak reference
+    PyObject* ready;                 // the loop's own queue of callbacks, or null if it keeps that hidden
+    std::atomic<loop_call*> arrived; // newest first
+    std::atomic<bool> wake_failed;   // the stack is not empty, and yet nobody is coming for it
+    std::int64_t staying_since_ns;   // the loop's thread only, as the next one
+    bool turn_asked;                 // a callback of ours, which tells of a turn, is in the loop's queue
+
+    // Any thread, attached. Takes the call over.
+    void post(loop_call& one);
+
+    // The loop's thread. How long the running task may block it, from now, because it has nothing else to do
+    // and had a turn not long ago; 0: the task must suspend.
+    [[nodiscard]] bool is_idle() const;
+    // Whether the running task may go on without suspending. A loop looks after its timers and sockets, and
+    // takes calls from other threads, only between callbacks; tasks of which each await ends at once would
+    // keep it from that. -1 with an error set.
+    [[nodiscard]] int may_stay();
+};
+
+// The event loop that runs on this thread: a new reference; null without an error if there is none.
+[[nodiscard]] event_loop* running_event_loop();
+
+// The loop itself: a new reference, null without an error when it is gone.
+[[nodiscard]] PyObject* loop_of(event_loop& of);
+
+[[nodiscard]] int register_event_loop(PyObject* module);
+
+} // namespace loomy::py
