@@ -119,7 +119,11 @@ PyObject* add_done_callback(async_result* self, PyObject* callback) {
 PyObject* result_add_done_callback(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     static const argument_names expected{"callback", "context"};
     PyObject* given[2] = {nullptr, nullptr};
-    if (!expected.parse("add_done_callback", args, count, names, 1, 1, given)) return nullptr;
+    if (count == 1 && names == nullptr) {
+        given[0] = args[0];
+    } else if (!expected.parse("add_done_callback", args, count, names, 1, 1, given)) {
+        return nullptr;
+    }
     PyObject* const callback = given[0];
     PyObject* const context = given[1] == Py_None ? nullptr : given[1];
     if (!check_callable(callback)) return nullptr;

@@ -37,8 +37,8 @@ awaiter* as_awaiter(PyObject* self) noexcept {
 // would be.
 constexpr std::int64_t longest_wait_ns = 50'000;
 constexpr std::int64_t shortest_wait_ns = 2'000;
-// A job that took no longer than this, the loop's turns included, would have ended within the longest wait.
-constexpr std::int64_t soon_ns = 2 * longest_wait_ns;
+// An await that suspended and took no longer than this in all would have ended within the longest wait.
+constexpr std::int64_t soon_ns = 60'000;
 
 void learn(python_pool& home, bool soon) noexcept {
     std::atomic<std::int64_t>& patience = home.await_patience_ns;
@@ -131,7 +131,7 @@ PySendResult answer_or_suspend(awaiter* self, PyObject** out) {
         (void)raise_outside();
         return PYGEN_ERROR;
     }
-    if (!std::exchange(self->has_suspended, true)) self->since_ns = now_ns();
+    self->has_suspended = true;
     self->is_blocking = true;
     *out = Py_NewRef(reinterpret_cast<PyObject*>(self));
     return PYGEN_NEXT;
@@ -150,6 +150,7 @@ PySendResult step(awaiter* self, PyObject** out) {
         // Even so: awaits that never suspend could keep the loop for ever.
         first = stay(*self->loop);
     } else {
+        if (self->since_ns == 0) self->since_ns = now_ns();
         // Whatever runs in the wait, a signal handler or another job, may end this await.
         PyObject* const kept = Py_NewRef(reinterpret_cast<PyObject*>(self->result));
         first = wait_in_place(self->result, *self->loop);

@@ -16,6 +16,16 @@ constexpr std::int64_t longest_stay_ns = 200'000;
 
 PyTypeObject event_loop_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
+// How many of these objects have died; guarded by the GIL, unused without it.
+std::uint64_t deaths = 0;
+
+// No reference: it is alive as long as none has died since.
+struct last_seen {
+    event_loop* of = nullptr;
+    std::uint64_t deaths = 0;
+};
+thread_local last_seen last_running;
+
 event_loop* as_event_loop(PyObject* self) noexcept {
     return reinterpret_cast<event_loop*>(self);
 }
@@ -78,12 +88,16 @@ bool survived(event_loop& of, loop_call& one) {
 }
 
 // False with an error set when the call raised what must end the loop.
-bool run(event_loop& of, loop_call& one) {
+bool run(event_loop& of, loop_call& one, lent_context& lent) {
     PyObject* nothing = nullptr;
-    if (PyContext_Enter(one.context) == 0) {
+    if (one.snapshot != nullptr ? lent.enter(*one.snapshot) : PyContext_Enter(one.context) == 0) {
         nothing = PyObject_CallOneArg(one.callback, one.argument);
         PyObject* const raised = nothing == nullptr ? errors::take_raised() : nullptr;
-        if (PyContext_Exit(one.context) != 0) PyErr_Clear();
+        if (one.snapshot != nullptr) {
+            lent.leave();
+        } else if (PyContext_Exit(one.context) != 0) {
+            PyErr_Clear();
+        }
         if (raised != nullptr) {
             errors::raise(raised);
             Py_DECREF(raised);
@@ -94,32 +108,51 @@ bool run(event_loop& of, loop_call& one) {
     return true;
 }
 
-// In the loop's thread, called by the loop: everything that has arrived by now. What arrives meanwhile wakes
-// the loop again, so that others have their turn in between.
-PyObject* take_arrived(PyObject* self, PyObject*) {
-    event_loop& mine = *as_event_loop(self);
+// Everything that has arrived by now. What arrives meanwhile wakes the loop again, so that others have their
+// turn in between. False with an error set: it goes through the loop, which may come back for the rest.
+bool run_arrived(event_loop& mine) {
     // acquire: pairs with (1) in post.
     loop_call* one = reversed(mine.arrived.exchange(nullptr, std::memory_order_acquire));
-    while (one != nullptr) {
+    lent_context lent;
+    bool goes_on = true;
+    while (goes_on && one != nullptr) {
         auto* const next = static_cast<loop_call*>(one->next);
-        const bool goes_on = run(mine, *one);
+        goes_on = run(mine, *one, lent);
         delete one;
         one = next;
-        if (goes_on) continue;
-        PyObject* const raised = errors::take_raised();
-        while (one != nullptr) {
-            auto* const following = static_cast<loop_call*>(one->next);
-            mine.post(*one);
-            one = following;
-        }
-        errors::raise(raised);
-        Py_DECREF(raised);
-        return nullptr;
     }
+    lent.forget_idle();
+    if (goes_on) return true;
+    PyObject* const raised = errors::take_raised();
+    while (one != nullptr) {
+        auto* const next = static_cast<loop_call*>(one->next);
+        mine.post(*one);
+        one = next;
+    }
+    errors::raise(raised);
+    Py_DECREF(raised);
+    return false;
+}
+
+// What the loop calls is bound to a capsule, which knows whether it was called: a loop that is closed drops
+// its callbacks, and then what has arrived is dropped as well, because it may be all that keeps the loop.
+
+constexpr const char* wake_capsule = "loomy._wake";
+
+PyObject* take_arrived(PyObject* capsule, PyObject*) {
+    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
+    if (mine == nullptr || PyCapsule_SetContext(capsule, mine) != 0) return nullptr;
+    if (!run_arrived(*mine)) return nullptr;
     Py_RETURN_NONE;
 }
 
 PyMethodDef take_arrived_definition = {"loomy", take_arrived, METH_NOARGS, nullptr};
+
+void wake_is_over(PyObject* capsule) {
+    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
+    if (PyCapsule_GetContext(capsule) == nullptr) drop_all(*mine);
+    Py_DECREF(reinterpret_cast<PyObject*>(mine));
+}
 
 PyObject* had_turn(PyObject* self, PyObject*) {
     as_event_loop(self)->turn_asked = false;
@@ -128,12 +161,11 @@ PyObject* had_turn(PyObject* self, PyObject*) {
 
 PyMethodDef had_turn_definition = {"loomy", had_turn, METH_NOARGS, nullptr};
 
-// loop.<method>(<function bound to of>). False with an error set.
-bool ask(event_loop& of, PyObject* loop, const char* method, PyMethodDef& definition) {
-    PyObject* const function = PyCFunction_New(&definition, reinterpret_cast<PyObject*>(&of));
-    if (function == nullptr) return false;
-    PyObject* const handle = PyObject_CallMethod(loop, method, "O", function);
-    Py_DECREF(function);
+// loop.<method>(<function bound to self>). False with an error set.
+bool ask(PyObject* loop, const char* method, PyMethodDef& definition, PyObject* self) {
+    PyObject* const function = PyCFunction_New(&definition, self);
+    PyObject* const handle = function != nullptr ? PyObject_CallMethod(loop, method, "O", function) : nullptr;
+    Py_XDECREF(function);
     Py_XDECREF(handle);
     return handle != nullptr;
 }
@@ -153,17 +185,22 @@ void wake(event_loop& of) {
         drop_all(of);
         return;
     }
-    if (!ask(of, loop, "call_soon_threadsafe", take_arrived_definition)) {
+    PyObject* const capsule = PyCapsule_New(&of, wake_capsule, &wake_is_over);
+    if (capsule != nullptr) Py_INCREF(reinterpret_cast<PyObject*>(&of));
+    if (capsule == nullptr || !ask(loop, "call_soon_threadsafe", take_arrived_definition, capsule)) {
         PyObject* const raised = errors::take_raised();
-        if (is_closed(loop)) {
-            drop_all(of);
-        } else {
+        if (!is_closed(loop)) {
+            // Out of memory, most likely: what has arrived stays, and the next one that arrives tries again.
+            if (capsule != nullptr) (void)PyCapsule_SetContext(capsule, &of);
             of.wake_failed.store(true, std::memory_order_relaxed);
             errors::raise(raised);
             errors::report_unraisable("waking an event loop", loop);
+        } else if (capsule == nullptr) {
+            drop_all(of);
         }
         Py_DECREF(raised);
     }
+    Py_XDECREF(capsule);
     Py_DECREF(loop);
 }
 
@@ -213,6 +250,7 @@ int event_loop_clear(PyObject* self) {
 
 void event_loop_dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
+    if constexpr (!gil::is_free_threaded) ++deaths;
     drop_all(*as_event_loop(self));
     Py_CLEAR(as_event_loop(self)->ready);
     Py_CLEAR(as_event_loop(self)->loop);
@@ -259,28 +297,53 @@ PyObject* kept_by(PyObject* loop) {
     return nullptr;
 }
 
+// The one that ran here last, if it still does: a new reference, or null if that is not known. asyncio's own
+// answer costs a system call up to 3.13.
+event_loop* known_to_run_here() {
+    if constexpr (gil::is_free_threaded) return nullptr;
+    if (last_running.of == nullptr || last_running.deaths != deaths) return nullptr;
+    static PyObject* const attribute = PyUnicode_InternFromString("_thread_id");
+    PyObject* const loop = attribute != nullptr ? loop_of(*last_running.of) : nullptr;
+    PyObject* const thread = loop != nullptr ? PyObject_GetAttr(loop, attribute) : nullptr;
+    const bool here = thread != nullptr && PyLong_Check(thread) &&
+                      PyLong_AsUnsignedLong(thread) == PyThread_get_thread_ident();
+    Py_XDECREF(thread);
+    Py_XDECREF(loop);
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    if (!here) {
+        last_running.of = nullptr;
+        return nullptr;
+    }
+    Py_INCREF(reinterpret_cast<PyObject*>(last_running.of));
+    return last_running.of;
+}
+
 } // namespace
 
 loop_call* loop_call::make(event_loop* to, PyObject* callback, PyObject* argument, PyObject* context) {
-    PyObject* const own = context != nullptr ? Py_NewRef(context) : PyContext_CopyCurrent();
-    auto* const made = own != nullptr ? new (std::nothrow) loop_call : nullptr;
+    context_snapshot* const snapshot = context == nullptr ? context_snapshot::take() : nullptr;
+    if (context == nullptr && snapshot == nullptr) return nullptr;
+    auto* const made = new (std::nothrow) loop_call;
     if (made == nullptr) {
-        Py_XDECREF(own);
-        return PyErr_Occurred() == nullptr ? (PyErr_NoMemory(), nullptr) : nullptr;
+        if (snapshot != nullptr) snapshot->release();
+        PyErr_NoMemory();
+        return nullptr;
     }
     made->call = &job_ended;
     Py_INCREF(reinterpret_cast<PyObject*>(to));
     made->to = to;
     made->callback = Py_NewRef(callback);
     made->argument = Py_NewRef(argument);
-    made->context = own;
+    made->context = Py_XNewRef(context);
+    made->snapshot = snapshot;
     return made;
 }
 
 loop_call::~loop_call() {
     Py_DECREF(callback);
     Py_DECREF(argument);
-    Py_DECREF(context);
+    Py_XDECREF(context);
+    if (snapshot != nullptr) snapshot->release();
     Py_DECREF(reinterpret_cast<PyObject*>(to));
 }
 
@@ -317,7 +380,7 @@ int event_loop::may_stay() {
     if (turn_asked) return now - staying_since_ns < longest_stay_ns ? 1 : 0;
     PyObject* const own = loop_of(*this);
     if (own == nullptr) return PyErr_Occurred() != nullptr ? -1 : 1;
-    const bool asked = ask(*this, own, "call_soon", had_turn_definition);
+    const bool asked = ask(own, "call_soon", had_turn_definition, reinterpret_cast<PyObject*>(this));
     Py_DECREF(own);
     if (!asked) return -1;
     turn_asked = true;
@@ -326,12 +389,19 @@ int event_loop::may_stay() {
 }
 
 event_loop* running_event_loop() {
+    if (event_loop* const known = known_to_run_here()) return known;
     PyObject* const function = running_loop_function();
     PyObject* const loop = function != nullptr ? PyObject_CallNoArgs(function) : nullptr;
     if (loop == nullptr) return nullptr;
     PyObject* const kept = loop != Py_None ? kept_by(loop) : nullptr;
     Py_DECREF(loop);
-    return reinterpret_cast<event_loop*>(kept);
+    last_running.of = reinterpret_cast<event_loop*>(kept);
+    last_running.deaths = deaths;
+    return last_running.of;
+}
+
+void forget_running_event_loop() noexcept {
+    last_running.of = nullptr;
 }
 
 PyObject* loop_of(event_loop& of) {

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <new>
 
+#include "context_snapshot.hpp"
 #include "loomy/sync/completion.hpp"
 
 namespace loomy::py {
@@ -14,17 +16,22 @@ struct event_loop;
 // A callable that is to be called in an event loop, with one argument, once a job has ended. Owns all it
 // points at. It is listed first with the job, then with the event loop.
 struct loop_call : listener {
-    // Steals nothing. `context` may be null: a copy of the current one. Null with an error set.
+    // `context` may be null: a copy of the current one. Null with an error set.
     [[nodiscard]] static loop_call* make(event_loop* to, PyObject* callback, PyObject* argument,
                                          PyObject* context);
     ~loop_call();
 
     static void job_ended(listener& node);
 
+    void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return PyMem_Malloc(size); }
+    void operator delete(void* place) noexcept { PyMem_Free(place); }
+    void operator delete(void* place, const std::nothrow_t&) noexcept { PyMem_Free(place); }
+
     event_loop* to;
     PyObject* callback;
     PyObject* argument;
-    PyObject* context;
+    PyObject* context;          // to be called in; null if it is `snapshot`
+    context_snapshot* snapshot; // to be called in a copy of
 };
 
 // What loomy knows of an asyncio event loop; a Python object that the loop keeps as an attribute, and which
@@ -44,8 +51,8 @@ struct event_loop {
     // Any thread, attached. Takes the call over.
     void post(loop_call& one);
 
-    // The loop's thread. How long the running task may block it, from now, because it has nothing else to do
-    // and had a turn not long ago; 0: the task must suspend.
+    // The loop's thread. Whether nothing but the running task could go on now: the loop would go to sleep if
+    // that suspended.
     [[nodiscard]] bool is_idle() const;
     // Whether the running task may go on without suspending. A loop looks after its timers and sockets, and
     // takes calls from other threads, only between callbacks; tasks of which each await ends at once would
@@ -55,6 +62,8 @@ struct event_loop {
 
 // The event loop that runs on this thread: a new reference; null without an error if there is none.
 [[nodiscard]] event_loop* running_event_loop();
+// In the child of a fork no loop runs.
+void forget_running_event_loop() noexcept;
 
 // The loop itself: a new reference, null without an error when it is gone.
 [[nodiscard]] PyObject* loop_of(event_loop& of);

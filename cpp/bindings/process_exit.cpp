@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "errors.hpp"
+#include "event_loop.hpp"
 #include "gil.hpp"
 #include "loomy/exec/interrupter.hpp"
 #include "loomy/sync/address_wait.hpp"
@@ -96,6 +97,7 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
     timer::reset_after_fork();
     interrupter::reset_after_fork();
     gil::reset_after_fork();
+    forget_running_event_loop();
     python_pool::all_dead_in_child();
     python_pool::unlock_all();
     Py_RETURN_NONE;
