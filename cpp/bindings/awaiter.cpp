@@ -1,12 +1,11 @@
 #include "awaiter.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "arguments.hpp"
+#include "await_in_place.hpp"
 #include "errors.hpp"
 #include "event_loop.hpp"
-#include "gil.hpp"
 #include "loomy/base/clock.hpp"
 #include "python_module.hpp"
 
@@ -21,6 +20,7 @@ struct awaiter {
     event_loop* loop;                   // null until the task suspends
     PyObject* cancel_message;           // null unless `is_cancelled`
     std::int64_t since_ns;              // when it suspended
+    bool had_turn;
     bool has_suspended;
     bool is_blocking;  // yielded just now: a task tells from this that it was awaited
     bool is_cancelled; // the task was
@@ -30,64 +30,6 @@ PyTypeObject awaiter_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
 awaiter* as_awaiter(PyObject* self) noexcept {
     return reinterpret_cast<awaiter*>(self);
-}
-
-// How long a task that would leave the loop with nothing to do waits in place for its job: that saves two
-// turns of the loop if the job is short. Adapts to the pool's jobs. Such a wait is detached, as the loop
-// would be.
-constexpr std::int64_t longest_wait_ns = 50'000;
-constexpr std::int64_t shortest_wait_ns = 2'000;
-// An await that suspended and took no longer than this in all would have ended within the longest wait.
-constexpr std::int64_t soon_ns = 60'000;
-
-void learn(python_pool& home, bool soon) noexcept {
-    std::atomic<std::int64_t>& patience = home.await_patience_ns;
-    const std::int64_t now = patience.load(std::memory_order_relaxed);
-    patience.store(std::clamp(soon ? now * 2 : now / 2, shortest_wait_ns, longest_wait_ns),
-                   std::memory_order_relaxed);
-}
-
-// Whether a task runs inside a step of another one, which is not in the loop's queue and yet has things to
-// do. 1, 0, or -1 with an error set.
-int is_nested_step() {
-    static std::atomic<PyObject*> known{nullptr};
-    PyObject* eager_tasks = known.load(std::memory_order_acquire);
-    if (eager_tasks == nullptr) {
-        eager_tasks = borrowed_class("loomy._asyncio_bridge", "eager_tasks");
-        if (eager_tasks == nullptr) return -1;
-        known.store(eager_tasks, std::memory_order_release);
-    }
-    const Py_ssize_t count = PyObject_Size(eager_tasks);
-    return count < 0 ? -1 : count > 0 ? 1 : 0;
-}
-
-// What an await does before it suspends.
-enum class before : std::uint8_t {
-    go_on, // the job may or may not have ended
-    turn,  // the loop must have a turn first
-    failed // an error is set
-};
-
-before stay(event_loop& loop) {
-    const int stays = loop.may_stay();
-    return stays > 0 ? before::go_on : stays == 0 ? before::turn : before::failed;
-}
-
-before wait_in_place(async_result* result, event_loop& loop) {
-    python_pool& home = *result->job.home;
-    if (frame::top() != nullptr) {
-        // The loop runs inside a job. If that has a slot this one needs, nobody else may ever run it.
-        if (frame::of(*home.core) == nullptr) return before::go_on;
-        return wait_for(result, deadline::after(0)) < 0 ? before::failed : before::go_on;
-    }
-    if (!loop.is_idle()) return before::go_on;
-    const int nested = is_nested_step();
-    if (nested != 0) return nested < 0 ? before::failed : before::go_on;
-    if (const before first = stay(loop); first != before::go_on) return first;
-    const int woken =
-        wait_for(result, deadline::after(home.await_patience_ns.load(std::memory_order_relaxed)));
-    if (woken > 0) learn(home, true);
-    return woken < 0 ? before::failed : before::go_on;
 }
 
 PyObject* raise_outside() {
@@ -119,7 +61,7 @@ PySendResult answer_or_suspend(awaiter* self, PyObject** out) {
     }
     python_job& job = self->result->job;
     if (job.finished()) {
-        if (self->has_suspended) learn(*job.home, now_ns() - self->since_ns < soon_ns);
+        if (self->has_suspended) learn_from_await(*job.home, self->since_ns);
         *out = take_answer(self);
         return *out != nullptr ? PYGEN_RETURN : PYGEN_ERROR;
     }
@@ -156,7 +98,8 @@ PySendResult step(awaiter* self, PyObject** out) {
         first = wait_in_place(self->result, *self->loop);
         Py_DECREF(kept);
     }
-    if (first == before::turn) {
+    // Once is enough: to be told when the job has ended costs less than to ask again in each turn.
+    if (first == before::turn && !std::exchange(self->had_turn, true)) {
         *out = Py_NewRef(Py_None);
         return PYGEN_NEXT;
     }
@@ -344,7 +287,7 @@ PyGetSetDef attributes[] = {
     {"_asyncio_future_blocking", awaiter_get_blocking, awaiter_set_blocking, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyAsyncMethods async_methods = {nullptr, nullptr, nullptr, awaiter_am_send};
+PyAsyncMethods async_methods = {PyObject_SelfIter, nullptr, nullptr, awaiter_am_send};
 
 } // namespace
 
@@ -356,7 +299,7 @@ PyObject* await_result(async_result* result) {
     self->loop = nullptr;
     self->cancel_message = nullptr;
     self->since_ns = 0;
-    self->has_suspended = self->is_blocking = self->is_cancelled = false;
+    self->had_turn = self->has_suspended = self->is_blocking = self->is_cancelled = false;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
 }

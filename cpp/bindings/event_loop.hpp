@@ -50,10 +50,13 @@ struct event_loop {
 
     // Any thread, attached. Takes the call over.
     void post(loop_call& one);
+    // Nobody will come for them: the loop is closed or gone.
+    void drop_arrived();
 
-    // The loop's thread. Whether nothing but the running task could go on now: the loop would go to sleep if
-    // that suspended.
-    [[nodiscard]] bool is_idle() const;
+    // The loop's thread. What could go on if the running task suspended now; when nothing can, the loop would
+    // go to sleep.
+    enum class others : std::uint8_t { none, ready, unknown };
+    [[nodiscard]] others what_else() const;
     // Whether the running task may go on without suspending. A loop looks after its timers and sockets, and
     // takes calls from other threads, only between callbacks; tasks of which each await ends at once would
     // keep it from that. -1 with an error set.
@@ -62,8 +65,13 @@ struct event_loop {
 
 // The event loop that runs on this thread: a new reference; null without an error if there is none.
 [[nodiscard]] event_loop* running_event_loop();
+// From now on this loop, or with None no loop, runs on this thread. False with an error set.
+[[nodiscard]] bool set_running_loop(PyObject* loop);
 // In the child of a fork no loop runs.
 void forget_running_event_loop() noexcept;
+
+// loop.<method>(<function bound to self>). False with an error set.
+[[nodiscard]] bool call_loop(PyObject* loop, const char* method, PyMethodDef& definition, PyObject* self);
 
 // The loop itself: a new reference, null without an error when it is gone.
 [[nodiscard]] PyObject* loop_of(event_loop& of);

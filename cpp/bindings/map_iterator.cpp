@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "awaiter.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
 #include "invoke.hpp"
@@ -190,7 +191,30 @@ PyObject* map_poll(PyObject* self, PyObject*) {
     return window.awaited();
 }
 
+// The next result's await, when the result is there or comes soon; else a coroutine that waits for it.
 PyObject* map_anext(PyObject* self) {
+    map_iterator* const iterator = as_map(self);
+    if (iterator->state != nullptr && outstanding(iterator) != 0) {
+        map_state& map = *iterator->state;
+        map.busy = true;
+        async_result* const next = map.window.take_soon();
+        map.busy = false;
+        PyObject* const result = reinterpret_cast<PyObject*>(next);
+        if (next != nullptr && next->job.has_result()) {
+            PyObject* const awaiter = await_result(next);
+            Py_DECREF(result);
+            return awaiter;
+        }
+        if (next != nullptr) {
+            PyObject* const fail = borrowed_class("loomy._asyncio_bridge", "fail");
+            PyObject* const call[] = {self, result};
+            PyObject* const coroutine =
+                fail != nullptr ? PyObject_Vectorcall(fail, call, 2, nullptr) : nullptr;
+            Py_DECREF(result);
+            return coroutine;
+        }
+    }
+    if (PyErr_Occurred() != nullptr) return nullptr;
     PyObject* const bridge = borrowed_class("loomy._asyncio_bridge", "next_result");
     return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
 }

@@ -1,5 +1,6 @@
 #include "map_window.hpp"
 
+#include "await_in_place.hpp"
 #include "gil.hpp"
 
 namespace loomy::py {
@@ -59,6 +60,18 @@ async_result* map_window::take() {
     finished_->ended.pop_front();
     outstanding_.erase(next);
     return next;
+}
+
+async_result* map_window::take_soon() {
+    if (async_result* const next = take()) return next;
+    event_loop* const loop = size() != 0 ? running_event_loop() : nullptr;
+    if (loop == nullptr) return nullptr;
+    async_result* const one = ordered_ ? in_order_.front() : *outstanding_.begin();
+    Py_INCREF(reinterpret_cast<PyObject*>(one));
+    const before waited = wait_in_place(one, *loop);
+    Py_DECREF(reinterpret_cast<PyObject*>(one));
+    Py_DECREF(reinterpret_cast<PyObject*>(loop));
+    return waited == before::failed ? nullptr : take();
 }
 
 int map_window::wait() {

@@ -27,6 +27,9 @@ class map_window {
     [[nodiscard]] bool has_finished() noexcept;
     // The next finished job, with its reference; null if there is none yet.
     [[nodiscard]] async_result* take();
+    // The same, but waits a little for it if the event loop of this thread would only go to sleep meanwhile.
+    // Null perhaps with an error set.
+    [[nodiscard]] async_result* take_soon();
     // Waits until has_finished(). 1, or -1 with an error set.
     [[nodiscard]] int wait();
     // The jobs whose end has_finished() depends on.

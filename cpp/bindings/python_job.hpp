@@ -73,6 +73,7 @@ class python_job final : public job {
     [[nodiscard]] PyObject* answer();
     // The error of a finished job: a new reference, None if it has none; null with an error set.
     [[nodiscard]] PyObject* error();
+    [[nodiscard]] bool has_result() const noexcept { return state() == phase::done && !failed_; }
     // Which error an abandoned job has. New reference.
     [[nodiscard]] PyObject* abandoned_error(phase as) const;
 
@@ -90,7 +91,12 @@ class python_job final : public job {
     [[nodiscard]] bool was_finalized() const noexcept { return was_finalized_; }
     [[nodiscard]] bool failed() const noexcept { return failed_; } // of a finished job
     void note_error_was_seen() noexcept { error_was_seen_ = true; }
-    [[nodiscard]] bool has_unseen_error() const noexcept { return failed_ && !error_was_seen_ && finished(); }
+    // What a job raises after it was cancelled or timed out is nobody's answer.
+    [[nodiscard]] bool has_unseen_error() const noexcept {
+        if (!failed_ || error_was_seen_) return false;
+        const phase as = state();
+        return as == phase::done || as == phase::refused;
+    }
 
   private:
     void end_if_over();

@@ -22,6 +22,7 @@ Out = TypeVar("Out")
 
 
 running_loop = asyncio._get_running_loop
+set_running_loop = asyncio._set_running_loop
 
 # The core keeps an object of its own as an attribute of each event loop; those of loops that take no
 # attributes are here.
@@ -69,17 +70,23 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 async def next_result(results: MapIterator[Out]) -> Out:
-    """`MapIterator.__anext__`: pull ahead, then wait for the next job without blocking the loop."""
+    """`MapIterator.__anext__` when the next result is not there: wait for it without blocking the loop."""
     while (polled := results._poll()) is not None:
         if isinstance(polled, list):
             await _any_of(polled)
-            continue
-        try:
-            return polled.result()
-        except BaseException:
-            results.close()
-            raise
+        else:
+            try:
+                return await polled
+            except BaseException:
+                results.close()
+                raise
     raise StopAsyncIteration
+
+
+async def fail(results: MapIterator[Out], failed: AsyncResult[Out]) -> Out:
+    """`MapIterator.__anext__` when the next job failed: the iteration ends with its error."""
+    results.close()
+    return await failed
 
 
 async def _any_of(pending: list[AsyncResult[Any]]) -> None:

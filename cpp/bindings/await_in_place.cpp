@@ -1,0 +1,97 @@
+#include "await_in_place.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+#include "errors.hpp"
+#include "gil.hpp"
+#include "loomy/base/clock.hpp"
+#include "python_module.hpp"
+
+namespace loomy::py {
+namespace {
+
+// How long a task that would leave the loop with nothing to do waits in place for its job: that saves two
+// turns of the loop if the job is short. Adapts to the pool's jobs. Such a wait is detached, as the loop
+// would be.
+constexpr std::int64_t longest_wait_ns = 50'000;
+constexpr std::int64_t shortest_wait_ns = 2'000;
+// An await that suspended and took no longer than this in all would have ended within the longest wait.
+constexpr std::int64_t soon_ns = 60'000;
+
+// Whether a task runs inside a step of another one, which is not in the loop's queue and yet has things to
+// do. 1, 0, or -1 with an error set.
+int is_nested_step() {
+    static std::atomic<PyObject*> known{nullptr};
+    PyObject* eager_tasks = known.load(std::memory_order_acquire);
+    if (eager_tasks == nullptr) {
+        eager_tasks = borrowed_class("loomy._asyncio_bridge", "eager_tasks");
+        if (eager_tasks == nullptr) return -1;
+        known.store(eager_tasks, std::memory_order_release);
+    }
+    const Py_ssize_t count = PyObject_Size(eager_tasks);
+    return count < 0 ? -1 : count > 0 ? 1 : 0;
+}
+
+// Runs the job here, if it is still queued and no worker is free. To the job no loop is running on this
+// thread.
+before help(async_result* result, event_loop& loop) {
+    PyObject* const own = loop_of(loop);
+    if (own == nullptr) return PyErr_Occurred() != nullptr ? before::failed : before::go_on;
+    bool well = set_running_loop(Py_None);
+    if (well) {
+        well = wait_for(result, deadline::after(0)) >= 0;
+        PyObject* const raised = well ? nullptr : errors::take_raised();
+        const bool restored = set_running_loop(own);
+        if (raised != nullptr && restored) errors::raise(raised);
+        Py_XDECREF(raised);
+        well = well && restored;
+    }
+    Py_DECREF(own);
+    return well ? before::go_on : before::failed;
+}
+
+void learn(python_pool& home, bool soon) noexcept {
+    std::atomic<std::int64_t>& patience = home.await_patience_ns;
+    const std::int64_t now = patience.load(std::memory_order_relaxed);
+    patience.store(std::clamp(soon ? now * 2 : now / 2, shortest_wait_ns, longest_wait_ns),
+                   std::memory_order_relaxed);
+}
+
+} // namespace
+
+before stay(event_loop& loop) {
+    const int stays = loop.may_stay();
+    return stays > 0 ? before::go_on : stays == 0 ? before::turn : before::failed;
+}
+
+before wait_in_place(async_result* result, event_loop& loop) {
+    python_pool& home = *result->job.home;
+    if (frame::top() != nullptr) {
+        // The loop runs inside a job. If that has a slot this one needs, nobody else may ever run it.
+        return frame::of(*home.core) != nullptr ? help(result, loop) : before::go_on;
+    }
+    switch (loop.what_else()) {
+        case event_loop::others::ready:
+            return before::go_on;
+        case event_loop::others::unknown:
+            // So others are held up at most once in a turn.
+            if (loop.turn_asked) return before::turn;
+            break;
+        case event_loop::others::none:
+            break;
+    }
+    const int nested = is_nested_step();
+    if (nested != 0) return nested < 0 ? before::failed : before::go_on;
+    if (const before first = stay(loop); first != before::go_on) return first;
+    const int woken =
+        wait_for(result, deadline::after(home.await_patience_ns.load(std::memory_order_relaxed)));
+    if (woken > 0) learn(home, true);
+    return woken < 0 ? before::failed : before::go_on;
+}
+
+void learn_from_await(python_pool& home, std::int64_t since_ns) noexcept {
+    learn(home, now_ns() - since_ns < soon_ns);
+}
+
+} // namespace loomy::py

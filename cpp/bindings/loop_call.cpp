@@ -1,0 +1,210 @@
+#include "event_loop.hpp"
+
+#include <new>
+
+#include "errors.hpp"
+#include "gil.hpp"
+#include "python_module.hpp"
+
+// The calls that jobs post to an event loop, from the job's end to the loop's thread.
+
+namespace loomy::py {
+namespace {
+
+loop_call* reversed(loop_call* newest) noexcept {
+    loop_call* oldest = nullptr;
+    while (newest != nullptr) {
+        auto* const next = static_cast<loop_call*>(newest->next);
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+// As the loop itself does with a callback that raises. False with an error set: it goes through the loop.
+bool survived(event_loop& of, loop_call& one) {
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return false;
+    PyObject* const error = errors::take_raised();
+    PyObject* const report = borrowed_class("loomy._asyncio_bridge", "report_callback_error");
+    PyObject* const loop = report != nullptr ? loop_of(of) : nullptr;
+    PyObject* nothing = nullptr;
+    if (loop != nullptr) {
+        PyObject* const arguments[] = {loop, one.callback, error};
+        nothing = PyObject_Vectorcall(report, arguments, 3, nullptr);
+    }
+    if (nothing == nullptr && PyErr_Occurred() != nullptr) {
+        if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+            Py_XDECREF(loop);
+            Py_DECREF(error);
+            return false;
+        }
+        errors::report_unraisable("callback of a job in an event loop", one.callback);
+    }
+    Py_XDECREF(nothing);
+    Py_XDECREF(loop);
+    Py_DECREF(error);
+    return true;
+}
+
+// False with an error set when the call raised what must end the loop.
+bool run(event_loop& of, loop_call& one, lent_context& lent) {
+    PyObject* nothing = nullptr;
+    if (one.snapshot != nullptr ? lent.enter(*one.snapshot) : PyContext_Enter(one.context) == 0) {
+        nothing = PyObject_CallOneArg(one.callback, one.argument);
+        PyObject* const raised = nothing == nullptr ? errors::take_raised() : nullptr;
+        if (one.snapshot != nullptr) {
+            lent.leave();
+        } else if (PyContext_Exit(one.context) != 0) {
+            PyErr_Clear();
+        }
+        if (raised != nullptr) {
+            errors::raise(raised);
+            Py_DECREF(raised);
+        }
+    }
+    if (nothing == nullptr) return survived(of, one);
+    Py_DECREF(nothing);
+    return true;
+}
+
+// Everything that has arrived by now. What arrives meanwhile wakes the loop again, so that others have their
+// turn in between. False with an error set: it goes through the loop, which may come back for the rest.
+bool run_arrived(event_loop& mine) {
+    // acquire: pairs with (1) in post.
+    loop_call* one = reversed(mine.arrived.exchange(nullptr, std::memory_order_acquire));
+    lent_context lent;
+    bool goes_on = true;
+    while (goes_on && one != nullptr) {
+        auto* const next = static_cast<loop_call*>(one->next);
+        goes_on = run(mine, *one, lent);
+        delete one;
+        one = next;
+    }
+    lent.forget_idle();
+    if (goes_on) return true;
+    PyObject* const raised = errors::take_raised();
+    while (one != nullptr) {
+        auto* const next = static_cast<loop_call*>(one->next);
+        mine.post(*one);
+        one = next;
+    }
+    errors::raise(raised);
+    Py_DECREF(raised);
+    return false;
+}
+
+// What the loop calls is bound to a capsule, which knows whether it was called: a loop that is closed drops
+// its callbacks, and then what has arrived is dropped as well, because it may be all that keeps the loop.
+
+constexpr const char* wake_capsule = "loomy._wake";
+
+PyObject* take_arrived(PyObject* capsule, PyObject*) {
+    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
+    if (mine == nullptr || PyCapsule_SetContext(capsule, mine) != 0) return nullptr;
+    if (!run_arrived(*mine)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyMethodDef take_arrived_definition = {"loomy", take_arrived, METH_NOARGS, nullptr};
+
+void wake_is_over(PyObject* capsule) {
+    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
+    if (PyCapsule_GetContext(capsule) == nullptr) mine->drop_arrived();
+    Py_DECREF(reinterpret_cast<PyObject*>(mine));
+}
+
+bool is_closed(PyObject* loop) {
+    PyObject* const answer = PyObject_CallMethod(loop, "is_closed", nullptr);
+    const bool closed = answer != nullptr && PyObject_IsTrue(answer) > 0;
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    return closed;
+}
+
+void wake(event_loop& of) {
+    PyObject* const loop = loop_of(of);
+    if (loop == nullptr) { // gone, and with it all who might wait
+        PyErr_Clear();
+        of.drop_arrived();
+        return;
+    }
+    PyObject* const capsule = PyCapsule_New(&of, wake_capsule, &wake_is_over);
+    if (capsule != nullptr) Py_INCREF(reinterpret_cast<PyObject*>(&of));
+    if (capsule == nullptr || !call_loop(loop, "call_soon_threadsafe", take_arrived_definition, capsule)) {
+        PyObject* const raised = errors::take_raised();
+        if (!is_closed(loop)) {
+            // Out of memory, most likely: what has arrived stays, and the next one that arrives tries again.
+            if (capsule != nullptr) (void)PyCapsule_SetContext(capsule, &of);
+            of.wake_failed.store(true, std::memory_order_relaxed);
+            errors::raise(raised);
+            errors::report_unraisable("waking an event loop", loop);
+        } else if (capsule == nullptr) {
+            of.drop_arrived();
+        }
+        Py_DECREF(raised);
+    }
+    Py_XDECREF(capsule);
+    Py_DECREF(loop);
+}
+
+} // namespace
+
+loop_call* loop_call::make(event_loop* to, PyObject* callback, PyObject* argument, PyObject* context) {
+    context_snapshot* const snapshot = context == nullptr ? context_snapshot::take() : nullptr;
+    if (context == nullptr && snapshot == nullptr) return nullptr;
+    auto* const made = new (std::nothrow) loop_call;
+    if (made == nullptr) {
+        if (snapshot != nullptr) snapshot->release();
+        PyErr_NoMemory();
+        return nullptr;
+    }
+    made->call = &job_ended;
+    Py_INCREF(reinterpret_cast<PyObject*>(to));
+    made->to = to;
+    made->callback = Py_NewRef(callback);
+    made->argument = Py_NewRef(argument);
+    made->context = Py_XNewRef(context);
+    made->snapshot = snapshot;
+    return made;
+}
+
+loop_call::~loop_call() {
+    Py_DECREF(callback);
+    Py_DECREF(argument);
+    Py_XDECREF(context);
+    if (snapshot != nullptr) snapshot->release();
+    Py_DECREF(reinterpret_cast<PyObject*>(to));
+}
+
+void loop_call::job_ended(listener& node) {
+    const gil::attached scope;
+    if (!scope) return; // the interpreter is gone, and with it the loop
+    auto& self = static_cast<loop_call&>(node);
+    PyObject* const kept = Py_NewRef(reinterpret_cast<PyObject*>(self.to));
+    self.to->post(self);
+    Py_DECREF(kept);
+}
+
+void event_loop::post(loop_call& one) {
+    loop_call* newest = arrived.load(std::memory_order_relaxed);
+    do {
+        one.next = newest;
+        // (1) release: pairs with the exchange in take_arrived.
+    } while (
+        !arrived.compare_exchange_weak(newest, &one, std::memory_order_release, std::memory_order_relaxed));
+    const bool again =
+        wake_failed.load(std::memory_order_relaxed) && wake_failed.exchange(false, std::memory_order_relaxed);
+    if (newest == nullptr || again) wake(*this);
+}
+
+void event_loop::drop_arrived() {
+    for (loop_call* one = arrived.exchange(nullptr, std::memory_order_acquire); one != nullptr;) {
+        auto* const next = static_cast<loop_call*>(one->next);
+        delete one;
+        one = next;
+    }
+}
+
+} // namespace loomy::py
