@@ -126,7 +126,12 @@ PyObject* result_result(PyObject* self, PyObject* const* args, Py_ssize_t count,
 }
 
 PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    if (!wait_as_asked(self, args, count, names, "exception")) return nullptr;
+    const bool ended = wait_as_asked(self, args, count, names, "exception");
+    // Of a pool that died in a fork: done() is true, and that nothing will come is the exception.
+    if (!ended)
+        return is_dead(as_result(self)) && PyErr_ExceptionMatches(errors::pool_not_running())
+                   ? errors::take_raised()
+                   : nullptr;
     return error_as_asyncio_expects(as_result(self)->job.error());
 }
 
