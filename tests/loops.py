@@ -75,7 +75,9 @@ KINDS = [
     ),
     pytest.param(
         uvloop_tasks,
-        marks=pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"),
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
+        ),
     ),
     without_attributes,
 ]

@@ -33,7 +33,7 @@ def test_arguments_go_in_and_the_result_comes_out(run: Run[None]) -> None:
     async def main() -> None:
         *given, thread = await to_thread(call, 1, "two", 3.0, 4.0, keyword=True)
         assert given == [1, "two", (3.0, 4.0), True]
-        assert thread.startswith("loomy-aio-")
+        assert str(thread).startswith("loomy-aio-")
 
     run(main())
 

@@ -9,6 +9,7 @@ This file only re-exports. A module imports nothing that stands below it here:
     _options                               the options of a pool, checked
     pool                                   the pool
     _futures, executor                     the standard library's executor interface over the same core
+    aio                                    for asyncio; reached as loomy.aio
     _default_pool                          the one that is shared
     _ufunc                                 imported by `ufunc` at its first use, for it needs NumPy
     _build_paths                           where the headers are
@@ -17,6 +18,7 @@ This file only re-exports. A module imports nothing that stands below it here:
 
 from loomy import _host_api as _host_api  # PyCapsule_Import looks for attributes, not for modules
 from loomy import _threads as _threads  # gives the core its checkpoint function
+from loomy import aio as aio
 from loomy._build_paths import get_cmake_dir, get_include
 from loomy._default_pool import default_pool
 from loomy._loomy import AsyncResult, MapIterator, __version__, build_info, ufunc, usable_cpus

@@ -1,7 +1,4 @@
-"""asyncio: `await loomy.aio.to_thread(fn, ...)`, and `loomy.aio.install()` for a loop's default executor.
-
-Importing this imports neither asyncio nor starts a thread.
-"""
+"""For asyncio: `await loomy.aio.to_thread(fn, ...)`. Importing this imports no asyncio and starts no thread."""
 
 from __future__ import annotations
 
@@ -13,12 +10,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from loomy.pool import CallbackPool
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-    from loomy.executor import Executor
-
-__all__ = ("install", "to_thread")
+__all__ = ("to_thread",)
 
 P = ParamSpec("P")
 Out = TypeVar("Out")
@@ -58,30 +52,10 @@ async def to_thread(fn: Callable[P, Out], /, *args: P.args, **kwargs: P.kwargs) 
     As `asyncio.to_thread`, with a pool of its own that all loops of the process share and that is closed when
     the interpreter exits: `min(32, cpus + 4)` threads, each started when it is first needed. `fn` runs in a
     copy of the caller's contextvars context. When the awaiting task is cancelled before `fn` has started, it
-    never runs; if it runs already, `loomy.current_context()` there is cancelled, and `loomy.check_cancelled()`
-    raises.
+    never runs; if it runs already, `loomy.check_cancelled()` in it raises, as its `loomy.current_context()`
+    is cancelled.
 
     Raises what `fn` raises, but `RuntimeError` from a `StopIteration`, and `WorkerPanic` from what is not an
     `Exception`.
     """
     return await _shared.pool().process_async(partial(fn, *args, **kwargs))
-
-
-def install(loop: AbstractEventLoop | None = None, executor: Executor | None = None) -> Executor:
-    """Make a `loomy.Executor` the default executor of an asyncio loop, and return it.
-
-    `asyncio.to_thread`, `loop.run_in_executor(None, ...)` and `loop.getaddrinfo` go through it from then on.
-    loop: the running one if not given; `RuntimeError` where none runs.
-    executor: one of your own; else one is made with the sizes and names of asyncio's. The loop shuts it down
-    as it would its own: `asyncio.run` does so at its end.
-    """
-    import asyncio
-
-    from loomy.executor import Executor
-
-    if loop is None:
-        loop = asyncio.get_running_loop()
-    if executor is None:
-        executor = Executor(thread_name_prefix="asyncio")
-    loop.set_default_executor(executor)
-    return executor

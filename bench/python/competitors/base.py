@@ -67,6 +67,14 @@ class Competitor(ABC):
         """The answers of `submit_all`, in order."""
         raise NotImplementedError(self.name)
 
+    async def await_each(self, payloads: Iterable[Any]) -> Any:
+        """One job at a time, each awaited in the running event loop; returns the last answer."""
+        raise NotImplementedError(self.name)
+
+    async def gather(self, payloads: Iterable[Any]) -> list[Any]:
+        """The answers of jobs that `asyncio.gather` waits for, in order."""
+        raise NotImplementedError(self.name)
+
     @abstractmethod
     def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         """All answers in order; ``chunksize=None`` is the best this competitor knows for tiny jobs."""

@@ -1,5 +1,6 @@
 """loomy.Pool."""
 
+import asyncio
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
@@ -39,6 +40,17 @@ class Loomy(Competitor):
 
     def collect(self, handles: Sequence[Any]) -> list[Any]:
         return [result.wait() for result in handles]
+
+    async def await_each(self, payloads: Iterable[Any]) -> Any:
+        process_async = self._pool.process_async
+        answer = None
+        for payload in payloads:
+            answer = await process_async(payload)
+        return answer
+
+    async def gather(self, payloads: Iterable[Any]) -> list[Any]:
+        process_async = self._pool.process_async
+        return await asyncio.gather(*[process_async(payload) for payload in payloads])
 
     def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         # As the others' map: a list of results, or the error of a job raised.

@@ -1,5 +1,6 @@
 """No pool at all: what the work costs by itself."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -29,6 +30,25 @@ class Sequential(Competitor):
 
     def collect(self, handles: Sequence[Any]) -> list[Any]:
         return list(handles)
+
+    async def await_each(self, payloads: Iterable[Any]) -> Any:
+        fn = self.fn
+
+        async def call(payload: Any) -> Any:
+            return fn(payload)
+
+        answer = None
+        for payload in payloads:
+            answer = await call(payload)
+        return answer
+
+    async def gather(self, payloads: Iterable[Any]) -> list[Any]:
+        fn = self.fn
+
+        async def call(payload: Any) -> Any:
+            return fn(payload)
+
+        return await asyncio.gather(*[call(payload) for payload in payloads])
 
     def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         return list(map(self.fn, payloads)), None

@@ -1,5 +1,6 @@
 """concurrent.futures.ThreadPoolExecutor."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -33,6 +34,21 @@ class Stdlib(Competitor):
 
     def collect(self, handles: Sequence[Future[Any]]) -> list[Any]:
         return [future.result() for future in handles]
+
+    async def await_each(self, payloads: Iterable[Any]) -> Any:
+        fn = self.fn
+        pool = self._pool
+        run_in_executor = asyncio.get_running_loop().run_in_executor
+        answer = None
+        for payload in payloads:
+            answer = await run_in_executor(pool, fn, payload)
+        return answer
+
+    async def gather(self, payloads: Iterable[Any]) -> list[Any]:
+        fn = self.fn
+        pool = self._pool
+        run_in_executor = asyncio.get_running_loop().run_in_executor
+        return await asyncio.gather(*[run_in_executor(pool, fn, payload) for payload in payloads])
 
     def map(self, payloads: Sequence[Any], chunksize: int | None = None) -> Answers:
         # Its chunksize does nothing for threads: every payload is a task.
