@@ -1,4 +1,4 @@
-"""For asyncio: `await loomy.aio.to_thread(fn, ...)`. Importing this imports no asyncio and starts no thread."""
+"""For asyncio: `await loomy.aio.to_thread(fn, ...)`. Importing it imports no asyncio and starts no thread."""
 
 from __future__ import annotations
 
