@@ -148,6 +148,60 @@ def test_a_closed_pool_is_replaced() -> None:
     asyncio.run(main())
 
 
+# install
+
+
+@in_every_loop
+def test_install_makes_an_executor_the_default_of_the_running_loop(run: Run[loomy.Executor]) -> None:
+    variable = contextvars.ContextVar("variable", default="outside")
+
+    async def main() -> loomy.Executor:
+        loop = asyncio.get_running_loop()
+        executor = loomy.aio.install()
+        assert isinstance(executor, loomy.Executor)
+        variable.set("inside")
+        assert await asyncio.to_thread(variable.get) == "inside"
+        assert await loop.run_in_executor(None, threading.current_thread) in threading.enumerate()
+        assert await loop.getaddrinfo("127.0.0.1", 80)
+        assert await asyncio.gather(*(asyncio.to_thread(int, i) for i in range(200))) == list(range(200))
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(divmod, 1, 0)
+        assert executor.stats().submitted >= 203  # uvloop looks up addresses by itself
+        return executor
+
+    executor = run(main())
+    # asyncio.run shuts it down, and says nothing
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(int)
+
+
+def test_install_has_the_threads_and_names_of_asyncios_own() -> None:
+    async def main() -> tuple[int, str]:
+        name = await asyncio.to_thread(lambda: threading.current_thread().name)
+        executor = asyncio.get_running_loop()._default_executor  # type: ignore[attr-defined]
+        return executor._max_workers, name
+
+    async def ours() -> tuple[int, str]:
+        loomy.aio.install()
+        return await main()
+
+    assert asyncio.run(ours()) == asyncio.run(main())
+
+
+def test_install_on_a_loop_that_does_not_run_yet_with_an_executor_of_ones_own() -> None:
+    loop = asyncio.new_event_loop()
+    with loomy.Executor(1, thread_name_prefix="mine") as executor:
+        assert loomy.aio.install(loop, executor) is executor
+        name = loop.run_until_complete(asyncio.to_thread(lambda: threading.current_thread().name))
+        assert name.startswith("mine")
+    loop.close()
+
+
+def test_install_where_no_loop_runs() -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        loomy.aio.install()
+
+
 # In a fresh interpreter
 
 

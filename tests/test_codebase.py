@@ -131,7 +131,7 @@ MAY_IMPORT = {
     **{module: set[str]() for module in LOWER},
     **{module: LOWER | {"_loomy"} for module in CALLED_BACK},
     "pool": LOWER | CALLED_BACK | {"_loomy"},
-    "aio": {"pool"},
+    "aio": {"executor", "pool"},
     "_default_pool": {"pool"},
     "_build_paths": set(),
     "_host_api": {"_loomy"},

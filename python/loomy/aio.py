@@ -1,4 +1,7 @@
-"""For asyncio: `await loomy.aio.to_thread(fn, ...)`. Importing it imports no asyncio and starts no thread."""
+"""For asyncio: `await loomy.aio.to_thread(fn, ...)`, and `loomy.aio.install()` for a loop's default executor.
+
+Importing it imports no asyncio and starts no thread.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from loomy.executor import Executor
 from loomy.pool import CallbackPool
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-__all__ = ("to_thread",)
+__all__ = ("install", "to_thread")
 
 P = ParamSpec("P")
 Out = TypeVar("Out")
@@ -59,3 +64,21 @@ async def to_thread(fn: Callable[P, Out], /, *args: P.args, **kwargs: P.kwargs) 
     `Exception`.
     """
     return await _shared.pool().process_async(partial(fn, *args, **kwargs))
+
+
+def install(loop: AbstractEventLoop | None = None, executor: Executor | None = None) -> Executor:
+    """Make a `loomy.Executor` the default executor of an asyncio loop, and return it.
+
+    `asyncio.to_thread`, `loop.run_in_executor(None, ...)` and `loop.getaddrinfo` go through it from then on.
+    loop: the running one if not given; `RuntimeError` where none runs.
+    executor: one of your own; else one is made with the sizes and names of asyncio's. The loop shuts it down
+    as it would its own: `asyncio.run` does so at its end.
+    """
+    import asyncio
+
+    if loop is None:
+        loop = asyncio.get_running_loop()
+    if executor is None:
+        executor = Executor(thread_name_prefix="asyncio")
+    loop.set_default_executor(executor)
+    return executor

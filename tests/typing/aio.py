@@ -36,3 +36,8 @@ async def a_result_has_what_a_future_has(result: AsyncResult[str], lengths: list
     result.add_done_callback(lambda ended: lengths.append(len(ended.result())))
     assert_type(result.get_loop(), asyncio.AbstractEventLoop)
     assert_type(result.remove_done_callback(print), int)
+
+
+async def an_executor_is_installed(loop: asyncio.AbstractEventLoop, executor: loomy.Executor) -> None:
+    assert_type(loomy.aio.install(), loomy.Executor)
+    assert_type(loomy.aio.install(loop, executor), loomy.Executor)
