@@ -106,7 +106,7 @@ PyMethodDef methods[] = {
     {"set_hooks", pool_set_hooks, METH_O,
      PyDoc_STR(
          "set_hooks($self, hooks, /)\n--\n\nReplace the hooks, from any thread, also from a hook. A job's "
-         "payload is its callable: fn, or a functools.partial\nof it with the arguments.")},
+         "payload is a callable without arguments: fn, or a\ncall of it with its arguments.")},
     {"_map", as_method(executor_map), METH_FASTCALL,
      PyDoc_STR("_map($self, fn, items, spread, timeout, /)\n--\n\nfn(item), or fn(*item) if spread, for each "
                "item: an iterator over the results in order.")},

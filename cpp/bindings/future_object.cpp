@@ -44,6 +44,12 @@ int clear(PyObject* self) {
     return 0;
 }
 
+// An attribute of the user's own may be part of a cycle.
+int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
+    if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
+    return touch(self) ? 0 : -1;
+}
+
 // As the standard library's.
 PyObject* represent(PyObject* self) {
     python_job& job = job_of(self);
@@ -230,6 +236,7 @@ int register_future(PyObject* module) {
     type.tp_traverse = traverse;
     type.tp_clear = clear;
     type.tp_repr = represent;
+    type.tp_setattro = set_attribute;
     type.tp_methods = methods;
     type.tp_getset = standard_library_view;
     type.tp_weaklistoffset = offsetof(async_result, weak_references);

@@ -30,6 +30,8 @@ void settle_now(listener& node) {
     const gil::attached scope;
     if (!scope) return; // the interpreter is gone, and with it who asked
     if (!settle_if_touched(self->future)) errors::report_unraisable("end of a future", self->future);
+    // What others have attached to the future may lead back to it.
+    if (PyObject_GC_IsTracked(self->future) == 0) PyObject_GC_Track(self->future);
     Py_DECREF(self->future);
     delete self;
 }
@@ -104,6 +106,10 @@ PyObject* get_exception(PyObject* self, void*) {
 }
 
 } // namespace
+
+bool touch(PyObject* self) {
+    return touched_of(self) != nullptr;
+}
 
 bool settle_if_touched(PyObject* self) {
     // acquire: pairs with the exchange in touched_of.

@@ -58,7 +58,8 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
     exit.
 
     Beyond that:
-        hooks: a `loomy.Hooks`; a job's payload is its callable: `fn`, or a `functools.partial` of it.
+        hooks: a `loomy.Hooks`; a job's payload is a callable without arguments, `fn` or a call of it with its
+            arguments (`func`, `args`, `keywords`); that of a call of `map` is its argument, or their tuple.
         max_pending: the exact number of jobs that may be queued; `None` is no bound.
         on_full: when the queue is at that bound, "block" (Ctrl-C works), "raise" `PoolFull`, or "caller_runs"
             the job on the submitting thread, where no initializer was called.

@@ -101,6 +101,7 @@ bool pool::close_admission() {
 
 void pool::drain() {
     close_admission();
+    if (dead()) return; // no worker will come, and none may be started
     // Without workers nobody will ever run what is queued.
     if (present_.load(std::memory_order_seq_cst) == 0) {
         discard();
