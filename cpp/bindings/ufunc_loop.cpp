@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gil.hpp"
+#include "lent_environment.hpp"
 
 namespace loomy::py {
 namespace {
@@ -13,27 +14,10 @@ const numpy::array& view_of(PyObject* views, Py_ssize_t operand) noexcept {
     return *reinterpret_cast<const numpy::array*>(PyTuple_GET_ITEM(views, operand));
 }
 
-// The calling thread computes as the caller of the ufunc would, with all flags down; on leaving it is as it
-// was.
-class lent_environment {
-  public:
-    explicit lent_environment(const std::fenv_t& callers) noexcept {
-        std::fegetenv(&own_);
-        std::fesetenv(&callers);
-    }
-    ~lent_environment() { std::fesetenv(&own_); }
-    lent_environment(const lent_environment&) = delete;
-    lent_environment& operator=(const lent_environment&) = delete;
-
-    [[nodiscard]] int raised() const noexcept { return std::fetestexcept(FE_ALL_EXCEPT); }
-
-  private:
-    std::fenv_t own_;
-};
-
 } // namespace
 
-ufunc_loop::ufunc_loop(const numpy::call_info& info, PyObject* views) : info_(info) {
+ufunc_loop::ufunc_loop(const numpy::call_info& info, PyObject* views)
+    : info_(info), environment_(clean_environment()) {
     const Py_ssize_t operands = PyTuple_GET_SIZE(views);
     const int dimensions = view_of(views, 0).dimensions;
     data_.reserve(static_cast<std::size_t>(operands));
@@ -57,8 +41,6 @@ ufunc_loop::ufunc_loop(const numpy::call_info& info, PyObject* views) : info_(in
         rows_in_item_ = std::max<std::int64_t>(block / row_length_, 1);
         items_ = (rows_ + rows_in_item_ - 1) / rows_in_item_;
     }
-    std::feclearexcept(FE_ALL_EXCEPT);
-    std::fegetenv(&environment_);
 }
 
 bool ufunc_loop::run(std::int64_t begin, std::int64_t end) {

@@ -50,7 +50,7 @@ class ufunc_loop final : public chunk_body {
     std::int64_t blocks_in_row_ = 1; // of a long row
     std::int64_t rows_in_item_ = 1;  // of short rows
     std::int64_t items_ = 0;
-    std::fenv_t environment_;
+    const std::fenv_t environment_;
     std::atomic<int> flags_{0};
 };
 

@@ -5,6 +5,7 @@
 
 #include "errors.hpp"
 #include "gil.hpp"
+#include "lent_environment.hpp"
 #include "pool_object.hpp"
 #include "ufunc_chunks.hpp"
 #include "ufunc_loop.hpp"
@@ -21,6 +22,7 @@ class python_pieces final : public chunk_body {
     bool run(std::int64_t begin, std::int64_t end) override {
         const gil::attached scope;
         if (!scope) return false;
+        const lent_environment callers(environment_);
         for (std::int64_t i = begin; i < end; ++i) {
             PyObject* const nothing = PyObject_CallNoArgs(PyTuple_GET_ITEM(pieces_, i));
             if (nothing == nullptr) return false; // the error stays on this thread's state
@@ -31,6 +33,7 @@ class python_pieces final : public chunk_body {
 
   private:
     PyObject* const pieces_; // a tuple the caller holds
+    const std::fenv_t environment_ = clean_environment();
 };
 
 // As NumPy numbers them, NPY_FPE_*.
