@@ -319,7 +319,7 @@ def test_every_job_of_a_pool_may_call_it_on_that_pool(way: str, affinity: Any) -
 
     def job(scale: int) -> int:
         barrier.wait(WAIT)
-        result = share(shared, np.multiply, np.ones(LARGE), scale)
+        result = share(shared, np.multiply, np.ones(LARGE), np.full(LARGE, scale))
         return int(result.sum())
 
     with sharing(way), loomy.Pool(job, size=2, affinity=affinity) as shared:

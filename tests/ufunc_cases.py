@@ -16,6 +16,7 @@ import pytest
 
 import loomy
 from loomy._ufunc import SharedCall, native
+from loomy._ufunc.operands import VALUE_BASED
 
 LARGE = 40_000  # elements: items for two threads and more than one piece
 
@@ -65,6 +66,7 @@ def bits(array: Any) -> str:
     if plain.dtype.hasobject:
         return repr(plain.tolist())
     if plain.dtype.char in "gG" and np.finfo(plain.dtype).nmant == 63:  # of the 80-bit kind
+        plain = plain.astype(plain.dtype.newbyteorder("="))
         plain = plain.reshape(-1).view("u1").reshape(-1, np.dtype("g").itemsize)[:, :10]
     return hashlib.sha256(plain.tobytes()).hexdigest()
 
@@ -72,6 +74,8 @@ def bits(array: Any) -> str:
 def share(pool: loomy.Pool[Any, Any], ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
     """Calls it as loomy.ufunc calls what is large; fails if it is not shared."""
     result = SharedCall(ufunc, pool).call(*args, **kwargs)
+    if result is NotImplemented and VALUE_BASED and not all(map(np.ndim, args)):
+        pytest.skip("NumPy 1 is left alone with scalars: the types of a call depend on their values")
     if result is NotImplemented:
         pytest.fail("not shared")
     return result

@@ -20,6 +20,8 @@ KINDS = (
 
 STDERR = 2  # where C's stderr goes, which NumPy prints to
 
+PRINTS_ONCE = np.lib.NumpyVersion(np.__version__) < "2.0.0"  # the first of the kinds that are to be printed
+
 # From `react` to the caller of the ufunc: report, run, call, the caller. loomy.ufunc itself has no frame.
 STACK_LEVEL = 5
 
@@ -30,9 +32,13 @@ def report(name: str, flags: int) -> None:
     Raises FloatingPointError, and what a warnings filter or the user's callback raises.
     """
     modes: Any = np.geterr()
+    printed = False
     for kind, flag, text in KINDS:
-        if flags & flag and (mode := modes[kind]) != "ignore":
-            react(mode, name, text, flags)
+        mode = modes[kind]
+        if not flags & flag or mode == "ignore" or (mode == "print" and printed and PRINTS_ONCE):
+            continue
+        react(mode, name, text, flags)
+        printed = printed or mode == "print"
 
 
 def react(mode: str, name: str, text: str, flags: int) -> None:
