@@ -5,27 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 from helpers import WAIT, Background, Gate, double, fail_on_negative, identity, wait_until
+from loops import as_coroutine, soon
 
 import loomy
 from loomy import Context, Pool
-
-T = TypeVar("T")
-
-
-async def soon(condition: Callable[[], bool]) -> None:
-    """Polls while the loop runs."""
-    async with asyncio.timeout(WAIT):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 def test_await_gives_the_result() -> None:
@@ -193,6 +179,7 @@ def test_cancelling_the_awaiting_task_cancels_the_context_of_the_running_job() -
     async def main() -> None:
         with Pool(job, size=1, pass_context=True) as pool:
             task = asyncio.create_task(as_coroutine(pool.process_async(1)))
+            await asyncio.sleep(0)  # a task cancelled before its first step has not begun to await
             await soon(started.is_set)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -344,6 +331,7 @@ def test_cancelling_a_task_in_the_middle_of_an_async_for() -> None:
                     pass
 
             task = asyncio.create_task(collect())
+            await asyncio.sleep(0)
             await soon(lambda: pool.running == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -43,6 +43,7 @@ struct map_state {
     map_window window;
     PyObject* context; // keeps what `limits` borrows
     std::size_t width = 0;
+    std::int64_t waiting_since_ns = 0; // or 0
     bool fixed_width = false;
     bool busy = false; // pulling, which runs Python: another call meanwhile is refused
 };
@@ -135,9 +136,13 @@ int outstanding(map_iterator* self) {
     return 0;
 }
 
-void fit_width(map_state& map, std::int64_t waited_ns) noexcept {
-    if (map.fixed_width) return;
-    if (waited_ns < short_wait_ns) {
+// From the moment that the next result is not there to the moment that it is: how far to pull ahead.
+void wait_begins(map_state& map) noexcept {
+    if (!map.fixed_width && map.waiting_since_ns == 0) map.waiting_since_ns = now_ns();
+}
+void wait_ends(map_state& map) noexcept {
+    if (map.waiting_since_ns == 0) return;
+    if (now_ns() - std::exchange(map.waiting_since_ns, 0) < short_wait_ns) {
         map.width = std::min(map.width * 2, std::max(widest_window, map.width));
     } else {
         const std::size_t least = 2 * std::size_t{map.home->core->size()} + 2;
@@ -150,7 +155,7 @@ PyObject* map_next(PyObject* self) {
     if (iterator->state == nullptr || outstanding(iterator) == 0) return nullptr;
     map_state& map = *iterator->state;
     if (!map.window.has_finished()) {
-        const std::int64_t start = map.fixed_width ? 0 : now_ns();
+        wait_begins(map);
         map.busy = true;
         int woken = 1;
         do {
@@ -164,7 +169,7 @@ PyObject* map_next(PyObject* self) {
             Py_DECREF(raised);
             return nullptr;
         }
-        if (!map.fixed_width) fit_width(map, now_ns() - start);
+        wait_ends(map);
     }
     async_result* const next = map.window.take();
     PyObject* const answer = answer_outside_iteration(next->job);
@@ -186,9 +191,16 @@ PyObject* map_poll(PyObject* self, PyObject*) {
         if (PyErr_Occurred() != nullptr) return nullptr;
         Py_RETURN_NONE;
     }
-    map_window& window = iterator->state->window;
-    if (async_result* const next = window.take()) return reinterpret_cast<PyObject*>(next);
-    return window.awaited();
+    map_state& map = *iterator->state;
+    async_result* const next = map.window.take();
+    if (next == nullptr) return map.window.awaited();
+    wait_ends(map);
+    return reinterpret_cast<PyObject*>(next);
+}
+
+PyObject* fail_with(PyObject* self, PyObject* result) {
+    PyObject* const fail = borrowed_class("loomy._asyncio_bridge", "fail");
+    return fail != nullptr ? PyObject_CallFunctionObjArgs(fail, self, result, nullptr) : nullptr;
 }
 
 // The next result's await, when the result is there or comes soon; else a coroutine that waits for it.
@@ -196,22 +208,16 @@ PyObject* map_anext(PyObject* self) {
     map_iterator* const iterator = as_map(self);
     if (iterator->state != nullptr && outstanding(iterator) != 0) {
         map_state& map = *iterator->state;
+        if (!map.window.has_finished()) wait_begins(map);
         map.busy = true;
         async_result* const next = map.window.take_soon();
         map.busy = false;
-        PyObject* const result = reinterpret_cast<PyObject*>(next);
-        if (next != nullptr && next->job.has_result()) {
-            PyObject* const awaiter = await_result(next);
-            Py_DECREF(result);
-            return awaiter;
-        }
         if (next != nullptr) {
-            PyObject* const fail = borrowed_class("loomy._asyncio_bridge", "fail");
-            PyObject* const call[] = {self, result};
-            PyObject* const coroutine =
-                fail != nullptr ? PyObject_Vectorcall(fail, call, 2, nullptr) : nullptr;
+            wait_ends(map);
+            PyObject* const result = reinterpret_cast<PyObject*>(next);
+            PyObject* const awaited = next->job.has_result() ? await_result(next) : fail_with(self, result);
             Py_DECREF(result);
-            return coroutine;
+            return awaited;
         }
     }
     if (PyErr_Occurred() != nullptr) return nullptr;
