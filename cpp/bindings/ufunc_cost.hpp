@@ -45,8 +45,9 @@ class ufunc_cost {
     void add_shared(std::int64_t elements, std::int64_t took_ns) noexcept {
         const auto took = static_cast<float>(took_ns);
         if (took > alone(elements)) {
+            const float longest = std::clamp(longest_pause_ns / took, 1.0F, 127.0F);
             const std::uint32_t pause =
-                std::min(pause_.load(std::memory_order_relaxed) * 2 + 1, longest_pause);
+                std::min(pause_.load(std::memory_order_relaxed) * 2 + 1, static_cast<std::uint32_t>(longest));
             pause_.store(pause, std::memory_order_relaxed);
             skip_.store(pause, std::memory_order_relaxed);
         } else {
@@ -57,7 +58,7 @@ class ufunc_cost {
     }
 
   private:
-    static constexpr std::uint32_t longest_pause = 127; // calls
+    static constexpr float longest_pause_ns = 100'000'000; // soon enough to notice that the CPUs are free
 
     [[nodiscard]] float alone(std::int64_t elements) const noexcept {
         return static_cast<float>(elements) * ns_.load(std::memory_order_relaxed);
