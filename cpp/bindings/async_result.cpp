@@ -9,6 +9,7 @@
 #include "errors.hpp"
 #include "future_object.hpp"
 #include "gil.hpp"
+#include "kernel_launch.hpp"
 #include "python_batch.hpp"
 #include "python_module.hpp"
 #include "timeout.hpp"
@@ -86,8 +87,9 @@ PyObject* represent(PyObject* self) {
     static constexpr const char* words[] = {"queued",    "running",   "running", "done",
                                             "cancelled", "timed out", "refused"};
     const python_job& job = as_result(self)->job;
+    const bool queued = job.started && !job.finished() && !job.started->has_started();
     return PyUnicode_FromFormat("<loomy.AsyncResult of pool '%U': %s>", job.home->name,
-                                words[static_cast<std::size_t>(job.state())]);
+                                queued ? words[0] : words[static_cast<std::size_t>(job.state())]);
 }
 
 // Methods.
@@ -142,6 +144,7 @@ PyObject* result_done(PyObject* self, PyObject*) {
 PyObject* result_running(PyObject* self, PyObject*) {
     const python_job& job = as_result(self)->job;
     if (job.batch) return PyBool_FromLong(!job.finished() && job.batch->unclaimed() < job.batch->size());
+    if (job.started) return PyBool_FromLong(!job.finished() && job.started->has_started());
     const phase now = job.state();
     return PyBool_FromLong(now == phase::running || now == phase::settling);
 }
@@ -259,6 +262,12 @@ async_result* make_batch_result(python_pool& home, ref<python_batch> of) {
     return self;
 }
 
+async_result* make_launch_result(python_pool& home, PyObject* kernel, job_handle<python_launch> of) {
+    async_result* const self = allocate();
+    if (self != nullptr) new (&self->job) python_job(ref<python_pool>::share(&home), kernel, std::move(of));
+    return self;
+}
+
 void free_async_result(python_job& job) {
     if (Py_TYPE(reinterpret_cast<PyObject*>(result_of(job))) != &async_result_type) {
         free_future(job);
@@ -280,6 +289,8 @@ void free_async_result(python_job& job) {
 bool cancel_result(async_result* self) {
     python_job& job = self->job;
     if (job.batch) return end_batch_result(job, phase::cancelled);
+    if (job.started && job.home->core->abandon(*job.started, phase::cancelled)) return true;
+    if (job.started) return job.state() == phase::cancelled;
     return job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled;
 }
 
@@ -304,6 +315,14 @@ int wait_for(async_result* self, deadline until) {
         // Inside a job this helps with the batch; its answer follows within the same call.
         const int woken = gil::wait_detached(until, [&](deadline slice) {
             const wait_status status = core.wait(*job.batch, slice);
+            return job.finished() ? wait_status::woken : status;
+        });
+        if (woken <= 0 || job.finished()) return woken;
+    }
+    if (job.started && frame::top() != nullptr) {
+        // Inside a job this takes part in the launch; its answer follows within the same call.
+        const int woken = gil::wait_detached(until, [&](deadline slice) {
+            const wait_status status = core.wait(*job.started, slice);
             return job.finished() ? wait_status::woken : status;
         });
         if (woken <= 0 || job.finished()) return woken;

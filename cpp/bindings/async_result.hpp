@@ -21,6 +21,9 @@ extern PyTypeObject async_result_type;
                                               context_snapshot* snapshot);
 // The answer of a batch.
 [[nodiscard]] async_result* make_batch_result(python_pool& home, ref<python_batch> of);
+// The answer of a launch of that kernel.
+[[nodiscard]] async_result* make_launch_result(python_pool& home, PyObject* kernel,
+                                               job_handle<python_launch> of);
 // Last call, from the job of an AsyncResult or a Future: nobody points at it any more.
 void free_async_result(python_job& job);
 

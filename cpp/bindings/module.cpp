@@ -10,6 +10,7 @@
 #include "executor_object.hpp"
 #include "future_object.hpp"
 #include "host_api.hpp"
+#include "kernel_object.hpp"
 #include "map_iterator.hpp"
 #include "pool_object.hpp"
 #include "process_exit.hpp"
@@ -24,7 +25,7 @@ constexpr registration in_order[] = {
     register_context_layout, register_event_loop,   register_awaiter,    register_async_result,
     register_future,         register_map_iterator, register_pool,       register_executor,
     register_bound_call,     register_executor_map, register_current,    register_process_events,
-    register_host_api,       register_ufunc,
+    register_kernel,         register_host_api,     register_ufunc,
 };
 
 } // namespace loomy::py

@@ -178,6 +178,19 @@ PyMethodDef methods[] = {
          "its "
          "turn. Closing the iterator cancels what has not started.\ntimeout: seconds from now for the whole "
          "iteration.")},
+    {"launch", as_method(pool_launch), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR(
+         "launch($self, kernel, /, *args, n=None, chunks=None, grain=None, ctx=None, timeout=None)\n--\n\n"
+         "Run a kernel over its iteration range, in chunks on the workers, and return an AsyncResult of None "
+         "at once.\n\n"
+         "n: the number of items, where the arguments do not tell it or there are to be fewer. chunks: cut "
+         "it "
+         "into so many\nchunks, whoever runs them. grain: fewest items in a chunk. timeout: seconds from "
+         "now; "
+         "ctx: a Context.\n"
+         "The arguments are checked first, TypeError, ValueError and BufferError name the one that is wrong, "
+         "and are held\nuntil the last chunk has ended. A launch counts as one job, and no hooks are called "
+         "for it.")},
     {"set_size", as_method(pool_set_size), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("set_size($self, n, *, wait=True, timeout=None)\n--\n\nGrow or shrink the pool, from any "
                "thread, also "

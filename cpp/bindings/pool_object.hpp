@@ -58,6 +58,7 @@ PyObject* pool_process_async(PyObject* self, PyObject* const* args, Py_ssize_t c
 PyObject* pool_try_process_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_process_batch_async(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* pool_launch(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* pool_map(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 
 PyObject* pool_set_hooks(PyObject* self, PyObject* hooks);

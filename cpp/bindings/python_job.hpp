@@ -9,6 +9,7 @@
 #include "deferred.hpp"
 #include "loomy/base/clock.hpp"
 #include "loomy/base/ref.hpp"
+#include "loomy/exec/function_job.hpp"
 #include "loomy/exec/job.hpp"
 #include "loomy/sync/cancel_token.hpp"
 #include "python_pool.hpp"
@@ -17,6 +18,7 @@ namespace loomy::py {
 
 class python_batch;
 class python_job;
+class python_launch;
 
 [[nodiscard]] constexpr phase phase_for(cancel_reason reason) noexcept {
     return reason == cancel_reason::deadline_exceeded ? phase::timed_out : phase::cancelled;
@@ -57,6 +59,8 @@ class python_job final : public job {
     python_job(ref<python_pool> home, PyObject* payload, context_snapshot* snapshot) noexcept;
     // The answer of a batch, which holds it until it has ended: never queued itself.
     python_job(ref<python_pool> home, ref<python_batch> of) noexcept;
+    // The answer of a launch of that kernel, which holds it until it has ended: never queued itself.
+    python_job(ref<python_pool> home, PyObject* kernel, job_handle<python_launch> of) noexcept;
     ~python_job();
 
     bool run(frame& where) override;
@@ -85,7 +89,10 @@ class python_job final : public job {
 
     const ref<python_pool> home;
     std::unique_ptr<job_limits> limits;
-    ref<python_batch> batch; // of process_batch_async
+    ref<python_batch> batch;                 // of process_batch_async
+    const job_handle<python_launch> started; // by launch()
+    // The launch has ended by itself; what it came to is looked at when somebody asks, attached.
+    void note_launch_ended(bool failed) noexcept { failed_ = failed; }
     // Python's collector remembers it of the memory, which therefore is not used again.
     void note_finalized() noexcept { was_finalized_ = true; }
     [[nodiscard]] bool was_finalized() const noexcept { return was_finalized_; }
@@ -100,6 +107,7 @@ class python_job final : public job {
 
   private:
     void end_if_over();
+    void look_at_launch();
     [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
                                            bool& stands);
 

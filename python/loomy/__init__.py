@@ -11,6 +11,8 @@ This file only re-exports. A module imports nothing that stands below it here:
     _futures, executor                     the standard library's executor interface over the same core
     aio                                    for asyncio; reached as loomy.aio
     _default_pool                          the one that is shared
+    _c_signature, _elf                     reading C types, and shared libraries
+    _kernel_sources, kernels               native functions as kernels
     _ufunc                                 imported by `ufunc` at its first use, for it needs NumPy
     _build_paths                           where the headers are
     _host_api                              what other native extensions import
@@ -37,6 +39,7 @@ from loomy.errors import (
 )
 from loomy.executor import Executor, Future
 from loomy.hooks import Hooks
+from loomy.kernels import Kernel, KernelLibrary, kernel, load_kernels
 from loomy.pool import CallbackPool, Pool
 from loomy.stats import Histogram, PoolStats
 from loomy.worker import Worker
@@ -55,6 +58,8 @@ __all__ = (
     "JobCancelled",
     "JobNotCallable",
     "JobTimedOut",
+    "Kernel",
+    "KernelLibrary",
     "LoomyError",
     "MapIterator",
     "Pool",
@@ -72,6 +77,8 @@ __all__ = (
     "default_pool",
     "get_cmake_dir",
     "get_include",
+    "kernel",
+    "load_kernels",
     "ufunc",
     "usable_cpus",
 )

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from contextvars import Context as ContextVars
 from threading import Condition, Thread
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, final
+from typing import Any, Final, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, final
 
 from loomy.batch import BatchResult
 from loomy.errors import DeadlineExceeded, JobCancelled
@@ -83,6 +83,28 @@ def check_cancelled() -> None:
 def current_worker_id() -> int | None:
     """The number of the slot this thread is running a job on; `None` outside a job."""
 
+def _make_kernel(
+    abi: str,
+    address: int,
+    name: str,
+    signature: str | None,
+    grain: int,
+    user_data: int,
+    doc: str | None,
+    source: object,
+    /,
+) -> Kernel:
+    """A Kernel of a function of that ABI, or, without one, of a `loomy_kernel`."""
+
+def _read_capsule(capsule: object, /) -> tuple[str | None, int, int]:
+    """Its name, address and context."""
+
+def _read_kernel(address: int, /) -> tuple[str | None, str | None, str | None]:
+    """Name, signature and doc of a `loomy_kernel`."""
+
+def _kernel_shapes() -> list[tuple[str, str]]:
+    """The ABIs that a bare function may have, each with its shape."""
+
 class PoolBase(Generic[_In, _Out]):
     """Queue, workers and lifecycle. It trusts its arguments: `loomy.Pool` has checked them."""
 
@@ -134,6 +156,19 @@ class PoolBase(Generic[_In, _Out]):
         ctx: Context | None = None,
     ) -> MapIterator[_Out]:
         """Iterate over the results, pulling at most `buffer` payloads ahead."""
+
+    def launch(
+        self,
+        kernel: Kernel,
+        /,
+        *args: Any,
+        n: int | None = None,
+        chunks: int | None = None,
+        grain: int | None = None,
+        ctx: Context | None = None,
+        timeout: float | None = None,
+    ) -> AsyncResult[None]:
+        """Run a kernel over its iteration range, in chunks on the workers, and return at once."""
 
     @property
     def size(self) -> int:
@@ -217,6 +252,24 @@ class AsyncResult(Generic[_Out_co]):
     def _cancel_message(self) -> None: ...
     def _make_cancelled_error(self) -> CancelledError: ...
     def __await__(self) -> Generator[Any, None, _Out_co]: ...
+
+@final
+class Kernel:
+    """A native function that a pool runs over an iteration range without the GIL; made by `loomy.kernel`."""
+
+    name: Final[str]
+    __name__: Final[str]  # type: ignore[misc]
+    signature: Final[str | None]
+    shape: Final[Literal["native", "range", "loop", "element"]]
+    source: Final[object]
+    @property
+    def grain(self) -> int:
+        """Fewest items in a chunk; 0 leaves it to the pool."""
+
+    def __call__(
+        self, *args: Any, n: int | None = None, chunks: int | None = None, grain: int | None = None
+    ) -> None:
+        """Run it on the default pool until all of it has ended."""
 
 @final
 class MapIterator(Generic[_Out_co]):
