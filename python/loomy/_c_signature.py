@@ -1,4 +1,4 @@
-"""C function types, reduced to what a call instruction sees: "int (intptr_t, intptr_t, void *)" -> "i4(i8,i8,p)".
+"""C function types, reduced to what a call instruction sees: "int (long, size_t, void *)" -> "i4(i8,i8,p)".
 
 Two declarations that call the same way have the same text here, however they are spelled: `long`, `int64_t`,
 `Py_ssize_t` and `npy_intp` are all i8 where they have 8 bytes, every pointer is p, and const means nothing.
@@ -39,9 +39,14 @@ _NAMED = {
     "loomy_status": _INT,
     "npy_double": "f8",
     "npy_float": "f4",
-    **{f"{prefix}int{bits}{suffix}": f"i{bits // 8}" for bits in (8, 16, 32, 64) for prefix in ("", "u", "npy_", "npy_u") for suffix in ("", "_t")},
+    **{
+        f"{prefix}int{bits}{suffix}": f"i{bits // 8}"
+        for bits in (8, 16, 32, 64)
+        for prefix in ("", "u", "npy_", "npy_u")
+        for suffix in ("", "_t")
+    },
     **{f"float{bits}{suffix}": f"f{bits // 8}" for bits in (32, 64) for suffix in ("", "_t")},
-}  # fmt: skip
+}
 _WORDS = {"char", "short", "int", "long", "signed", "unsigned", "__int64"}
 _IGNORED = {
     "const",

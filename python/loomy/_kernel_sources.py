@@ -43,8 +43,8 @@ def find(obj: Any, depth: int = 0) -> Found:
             return found
     raise TypeError(
         f"no kernel can be made of {_kind(obj)}: it takes a capsule {KERNEL_CAPSULE!r}, an object with "
-        "__loomy_kernel__(), a ctypes function of a shared library, a cffi function pointer, a numba cfunc, a "
-        "capsule from a Cython module's __pyx_capi__, or a scipy.LowLevelCallable"
+        "__loomy_kernel__(), a ctypes function of a shared library, a cffi function pointer, a numba cfunc, "
+        "a capsule from a Cython module's __pyx_capi__, or a scipy.LowLevelCallable"
     )
 
 
@@ -60,8 +60,8 @@ def _capsule(obj: Any, depth: int) -> Found | None:
         return Found(address, "", None, KERNEL_CAPSULE, context)
     if name is None or "(" not in name:
         raise TypeError(
-            f"the capsule is called {name!r}: a kernel's is called {KERNEL_CAPSULE!r}, and a C function's as its "
-            'type, like "double (double)"'
+            f"the capsule is called {name!r}: a kernel's is called {KERNEL_CAPSULE!r}, and a C function's as "
+            'its type, like "double (double)"'
         )
     return Found(address, _declared(name), None, name, context)
 
@@ -91,8 +91,8 @@ def _ctypes(obj: Any, depth: int) -> Found | None:
         return None
     if _calls_python(obj):
         raise TypeError(
-            "this ctypes function calls Python, so each call would take the GIL, one at a time; pass a function "
-            "of a shared library, or compile it (numba.cfunc)"
+            "this ctypes function calls Python, so each call would take the GIL, one at a time; pass a "
+            "function of a shared library, or compile it (numba.cfunc)"
         )
     address = ctypes.cast(obj, ctypes.c_void_p).value
     if not address:
@@ -195,8 +195,8 @@ def _cffi(obj: Any, depth: int) -> Found | None:
         raise TypeError(f"this cffi object is a {kind.cname}, not a pointer to a function")
     if " calling <" in repr(obj):
         raise TypeError(
-            "this cffi callback calls Python, so each call would take the GIL, one at a time; pass a pointer to a "
-            "C function"
+            "this cffi callback calls Python, so each call would take the GIL, one at a time; pass a pointer "
+            "to a C function"
         )
     address = int(cffi.cast(cffi.new_primitive_type("intptr_t"), obj))
     if address == 0:
@@ -238,6 +238,6 @@ def address_of_data(obj: Any) -> int:
             raise TypeError(f"user_data is the cffi value {obj!r}; pass a pointer to it")
         return int(cffi.cast(cffi.new_primitive_type("intptr_t"), obj))
     raise TypeError(
-        f"user_data must be an address: an int, a capsule, a ctypes object or pointer, or a cffi pointer, not "
-        f"{_kind(obj)}"
+        "user_data must be an address: an int, a capsule, a ctypes object or pointer, or a cffi pointer, "
+        f"not {_kind(obj)}"
     )

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <loomy/kernel.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define KERNEL(NAME, SIGNATURE, RUN, PREPARE, FINISH, FLAGS)                                                \
@@ -146,3 +147,11 @@ static int run_any(const loomy_call *call) {
     return LOOMY_OK;
 }
 KERNEL(any, NULL, run_any, NULL, NULL, 0)
+
+/* The bytes of a number. */
+static int run_bits(const loomy_call *call) {
+    const loomy_buffer *value = &call->launch->args[0];
+    memcpy(call->launch->args[1].data, value->data, (size_t)value->itemsize);
+    return LOOMY_OK;
+}
+KERNEL(bits, "value:f8 out:u1[16]!", run_bits, NULL, NULL, 0)

@@ -1,0 +1,63 @@
+"""Kernels for tests: tests/kernels compiled with the system's compiler, once for each run of the tests."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import loomy
+
+SOURCES = Path(__file__).parent / "kernels"
+CC = shutil.which("cc") or shutil.which("gcc")
+CXX = shutil.which("c++") or shutil.which("g++")
+NO_COMPILER = None if CC and CXX else "needs a C and a C++ compiler (cc, c++)"
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="loomy-kernels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def compiled(source: Path, *flags: str) -> Path:
+    """A shared library of that file. What was compiled last stays; scripts of tests find it so."""
+    into = _folder() / f"lib{source.stem}.so"
+    is_c = source.suffix == ".c"
+    command = [
+        CC if is_c else CXX,
+        "-std=c11" if is_c else "-std=c++17",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ]
+    command += ["-shared", "-fPIC", "-fvisibility=hidden", f"-I{loomy.get_include()}", *flags]
+    done = subprocess.run(
+        [*map(str, command), "-o", str(into), str(source), "-lm"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return into
+
+
+@functools.cache
+def library(name: str) -> Path:
+    """The path of tests/kernels/NAME as a shared library."""
+    return compiled(SOURCES / name)
+
+
+@functools.cache
+def kernels(name: str) -> loomy.KernelLibrary:
+    return loomy.load_kernels(library(name))
+
+
+@functools.cache
+def plain() -> ctypes.CDLL:
+    """The functions of tests/kernels/plain.c, whose types ctypes does not know yet."""
+    return ctypes.CDLL(str(library("plain.c")))
