@@ -133,6 +133,10 @@ MAY_IMPORT = {
     "pool": LOWER | CALLED_BACK | {"_loomy"},
     "aio": {"executor", "pool"},
     "_default_pool": {"pool"},
+    "_c_signature": set(),
+    "_elf": set(),
+    "_kernel_sources": {"_c_signature", "_loomy"},
+    "kernels": {"_loomy"},
     "_build_paths": set(),
     "_host_api": {"_loomy"},
 }

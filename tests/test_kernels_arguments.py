@@ -8,11 +8,11 @@ import struct
 from typing import Any
 
 import pytest
-from helpers import WAIT
+from helpers import WAIT, identity
 
 np: Any = pytest.importorskip("numpy")
 
-from kernel_tools import NO_COMPILER, kernels, plain  # noqa: E402
+from kernel_tools import NO_COMPILER, kernels  # noqa: E402
 
 import loomy  # noqa: E402
 from loomy import Pool  # noqa: E402
@@ -151,7 +151,7 @@ def test_wrong_arguments_start_nothing(
 ) -> None:
     with pytest.raises(error, match=r"kernel 'saxpy'.*" + message):
         saxpy(*arguments)
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         with pytest.raises(error, match=message):
             pool.launch(saxpy, *arguments)
         assert pool.stats().submitted == 0
@@ -404,7 +404,7 @@ def test_elements_that_share_memory_cannot_be_written(saxpy: loomy.Kernel) -> No
 def test_a_released_memoryview_is_an_error(saxpy: loomy.Kernel) -> None:
     view = memoryview(X.copy())
     view.release()
-    with pytest.raises(ValueError, match="argument 'x' .*released"):
+    with pytest.raises(ValueError, match=r"argument 'x' .*released"):
         saxpy(view, Y.copy(), 1.0)
 
 
@@ -412,7 +412,7 @@ def test_elements_of_a_size_nobody_has_are_refused(saxpy: loomy.Kernel) -> None:
     assert struct.calcsize("d") == 8
     with pytest.raises(TypeError, match="argument 'x'"):
         saxpy(np.zeros(N, "S7"), Y.copy(), 1.0)
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         y = np.zeros(N)
         pool.launch(saxpy, X, y, 1.0).result(WAIT)
         assert (y == X).all()

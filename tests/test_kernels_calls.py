@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from helpers import WAIT, Gate, in_threads
+from helpers import WAIT, Gate, identity, in_threads
 
 np: Any = pytest.importorskip("numpy")
 
@@ -37,16 +37,17 @@ def mandelbrot(size: int, limit: int) -> Any:
 
 def test_calling_a_kernel_returns_none_when_all_of_it_has_ended(native: loomy.KernelLibrary) -> None:
     x, y = np.arange(100_000.0), np.ones(100_000)
-    answer: object = native.saxpy(x, y, 2.5)  # type: ignore[func-returns-value]
-    assert answer is None
+    call: Any = native.saxpy
+    assert call(x, y, 2.5) is None
     assert (y == 1 + 2.5 * np.arange(100_000.0)).all()
 
 
 def test_launch_returns_a_result_of_none(native: loomy.KernelLibrary) -> None:
     x, y = np.arange(1000.0), np.zeros(1000)
-    with Pool(abs, size=2) as pool:
+    with Pool(identity, size=2) as pool:
         result = pool.launch(native.saxpy, x, y, 2)
-        assert result.result(WAIT) is None
+        answer: object = result.result(WAIT)
+        assert answer is None
         assert result.exception() is None
         assert result.done()
         assert not result.running()
@@ -58,9 +59,9 @@ def test_launch_can_be_awaited(native: loomy.KernelLibrary) -> None:
     x, y = np.arange(1000.0), np.zeros(1000)
 
     async def main() -> None:
-        with Pool(abs, size=2) as pool:
+        with Pool(identity, size=2) as pool:
             await asyncio.gather(*(pool.launch(native.saxpy, x, np.zeros(1000), 1.0) for _ in range(50)))
-            assert await pool.launch(native.saxpy, x, y, 2.0) is None
+            await pool.launch(native.saxpy, x, y, 2.0)
             with pytest.raises(ValueError, match="item 3 is bad"):
                 await pool.launch(native.fail, -2, 3, True, n=10)
 
@@ -90,7 +91,7 @@ def test_same_bits_for_1_2_and_7_workers_with_16_chunks(native: loomy.KernelLibr
     x, y = random.standard_normal((2, 123_457)) * 10.0 ** random.integers(-8, 8, 123_457)
     seen = set()
     for size in (1, 2, 7):
-        with Pool(abs, size=size) as pool:
+        with Pool(identity, size=size) as pool:
             for _ in range(20):
                 out = np.zeros(1)
                 pool.launch(native.dot, x, y, out, chunks=16).result(WAIT)
@@ -118,7 +119,7 @@ def test_n_may_be_less_than_the_arrays_have(native: loomy.KernelLibrary) -> None
 def test_nothing_is_called_for_no_items(native: loomy.KernelLibrary) -> None:
     native.fail(-1, 0, True, n=0)
     native.saxpy(np.zeros(0), np.zeros(0), 1.0)
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         assert pool.launch(native.fail, -1, 0, True, n=0).result(WAIT) is None
         assert pool.stats().completed == 1
 
@@ -144,7 +145,7 @@ def test_options_are_checked(
     arguments: dict[str, Any] = {"n": 1, option: value}
     with pytest.raises(error, match=option):
         native.fail(-1, 5, True, **arguments)
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         with pytest.raises(error, match=option):
             pool.launch(native.fail, -1, 5, True, **arguments)
         assert pool.stats().submitted == 0
@@ -154,9 +155,9 @@ def test_unknown_options_and_no_kernel_are_type_errors(native: loomy.KernelLibra
     wrong: Any = native.fail
     with pytest.raises(TypeError, match="size"):
         wrong(-1, 5, True, n=1, size=3)
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         anything: Any = pool
-        with pytest.raises(TypeError, match="loomy.kernel"):
+        with pytest.raises(TypeError, match=r"loomy\.kernel\("):
             anything.launch(abs, 1)
         with pytest.raises(TypeError):
             anything.launch()
@@ -166,7 +167,7 @@ def test_unknown_options_and_no_kernel_are_type_errors(native: loomy.KernelLibra
 
 def test_a_launch_counts_as_one_job(native: loomy.KernelLibrary) -> None:
     x, y = np.ones(1000), np.zeros(1000)
-    with Pool(abs, size=2) as pool:
+    with Pool(identity, size=2) as pool:
         for _ in range(5):
             pool.launch(native.saxpy, x, y, 1.0, chunks=100).result(WAIT)
         with pytest.raises(ValueError, match="bad"):
@@ -183,9 +184,9 @@ def test_no_hook_is_called_for_a_launch(native: loomy.KernelLibrary) -> None:
         def on_job_start(self, payload: object) -> None:
             seen.append(payload)
 
-    with Pool(abs, size=2, hooks=Watch()) as pool:
+    with Pool(identity, size=2, hooks=Watch()) as pool:
         pool.launch(native.saxpy, np.ones(9), np.ones(9), 1.0).result(WAIT)
-        assert pool.process(-1) == 1
+        assert pool.process(-1) == -1
     assert seen == [-1]
 
 
@@ -205,7 +206,7 @@ def test_a_kernel_runs_on_a_pool_of_any_kind(native: loomy.KernelLibrary) -> Non
 
 def test_python_jobs_and_launches_share_a_pool(native: loomy.KernelLibrary) -> None:
     x = np.arange(2000.0)
-    with Pool(abs, size=2) as pool:
+    with Pool(identity, size=2) as pool:
         arrays = [np.zeros(2000) for _ in range(50)]
         launches = [pool.launch(native.saxpy, x, y, 1.0) for y in arrays]
         jobs = [pool.process_async(-i) for i in range(50)]

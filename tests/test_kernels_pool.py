@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from helpers import WAIT, Background, Gate, in_threads, wait_until
+from helpers import WAIT, Background, Gate, identity, in_threads, wait_until
 
 np: Any = pytest.importorskip("numpy")
 
@@ -31,7 +31,7 @@ def saxpy() -> loomy.Kernel:
 
 
 def test_cancel_ends_a_running_launch_at_once(poll: loomy.Kernel) -> None:
-    with Pool(abs, size=2) as pool:
+    with Pool(identity, size=2) as pool:
         result = pool.launch(poll, 20.0, n=20)
         wait_until(result.running)
         begun = time.monotonic()
@@ -59,14 +59,14 @@ def test_cancel_of_a_queued_launch_runs_none_of_it(saxpy: loomy.Kernel) -> None:
 
 
 def test_cancel_after_the_end_is_false(saxpy: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         result = pool.launch(saxpy, np.ones(10), np.ones(10), 1.0)
         result.result(WAIT)
         assert not result.cancel()
 
 
 def test_timeout_ends_a_running_launch(poll: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         result = pool.launch(poll, 20.0, n=20, timeout=0.05)
         with pytest.raises(loomy.JobTimedOut, match="timeout"):
             result.result(WAIT)
@@ -74,7 +74,7 @@ def test_timeout_ends_a_running_launch(poll: loomy.Kernel) -> None:
 
 
 def test_a_timeout_that_has_passed_starts_nothing(saxpy: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         y = np.zeros(10)
         result = pool.launch(saxpy, np.ones(10), y, 1.0, timeout=0)
         with pytest.raises(loomy.JobTimedOut):
@@ -84,7 +84,7 @@ def test_a_timeout_that_has_passed_starts_nothing(saxpy: loomy.Kernel) -> None:
 
 
 def test_the_deadline_and_the_cancellation_of_a_context_count(poll: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         with pytest.raises(loomy.DeadlineExceeded):
             pool.launch(poll, 20.0, n=20, ctx=loomy.Context(0.05)).result(WAIT)
         ctx = loomy.Context()
@@ -111,14 +111,14 @@ def test_an_awaiting_task_that_is_cancelled_can_cancel_its_launch(poll: loomy.Ke
             await task
         result.cancel()
 
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         begun = time.monotonic()
         asyncio.run(main(pool))
     assert time.monotonic() - begun < 5
 
 
 def test_a_result_whose_wait_times_out_goes_on(poll: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         result = pool.launch(poll, 0.2, n=1)
         with pytest.raises(TimeoutError):
             result.result(0.01)
@@ -126,7 +126,7 @@ def test_a_result_whose_wait_times_out_goes_on(poll: loomy.Kernel) -> None:
 
 
 def test_done_callbacks_are_called(saxpy: loomy.Kernel) -> None:
-    with Pool(abs, size=1) as pool:
+    with Pool(identity, size=1) as pool:
         seen: list[object] = []
         result = pool.launch(saxpy, np.ones(10), np.ones(10), 1.0)
         result.add_done_callback(seen.append)
@@ -202,7 +202,7 @@ def test_close_refuses_a_queued_launch_and_lets_a_running_one_end(saxpy: loomy.K
         gate.open()
         closer.result()
     assert not y.any()
-    pool = Pool(abs, size=1)
+    pool = Pool(identity, size=1)
     running = pool.launch(kernels("native.c").poll, 0.2, n=1)
     wait_until(running.running)
     pool.close()
@@ -213,7 +213,7 @@ def test_close_refuses_a_queued_launch_and_lets_a_running_one_end(saxpy: loomy.K
 
 def test_shutdown_runs_queued_launches(saxpy: loomy.Kernel) -> None:
     ys = [np.zeros(1000) for _ in range(30)]
-    pool = Pool(abs, size=2)
+    pool = Pool(identity, size=2)
     for y in ys:
         pool.launch(saxpy, np.ones(1000), y, 1.0)
     pool.shutdown()
@@ -221,7 +221,7 @@ def test_shutdown_runs_queued_launches(saxpy: loomy.Kernel) -> None:
 
 
 def test_shutdown_with_a_timeout_stops_a_running_kernel(poll: loomy.Kernel) -> None:
-    pool = Pool(abs, size=1)
+    pool = Pool(identity, size=1)
     result = pool.launch(poll, 20.0, n=20)
     wait_until(result.running)
     begun = time.monotonic()
@@ -234,7 +234,7 @@ def test_shutdown_with_a_timeout_stops_a_running_kernel(poll: loomy.Kernel) -> N
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_nested_loops_of_a_kernel_on_every_worker_at_once(size: int) -> None:
     nest = kernels("native.c").nest
-    with Pool(abs, size=size) as pool:
+    with Pool(identity, size=size) as pool:
         arrays = [np.zeros(500, np.int64) for _ in range(2 * size)]
         results = [pool.launch(nest, seen, n=20) for seen in arrays]
         for result in results:
@@ -301,7 +301,7 @@ def test_a_call_on_a_thread_of_its_own_takes_part(saxpy: loomy.Kernel) -> None:
 
 
 def test_launching_with_no_workers_waits_for_some(saxpy: loomy.Kernel) -> None:
-    with Pool(abs, size=0) as pool:
+    with Pool(identity, size=0) as pool:
         y = np.zeros(10)
         result = pool.launch(saxpy, np.ones(10), y, 1.0)
         assert not result.done()

@@ -59,7 +59,7 @@ PyMemberDef members[] = {
      PyDoc_STR("str or None: what its arguments are checked against, as in loomy/kernel.h.")},
     {"shape", T_OBJECT, offsetof(kernel_object, shape), READONLY,
      PyDoc_STR("str: what kind of function it is: 'native', 'range', 'loop' or 'element'.")},
-    {"source", T_OBJECT, offsetof(kernel_object, source), READONLY,
+    {"_source", T_OBJECT, offsetof(kernel_object, source), READONLY,
      PyDoc_STR("What it was made of, and keeps alive.")},
     {nullptr, 0, 0, 0, nullptr}};
 

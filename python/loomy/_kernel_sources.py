@@ -10,7 +10,7 @@ from typing import Any
 from loomy._c_signature import abi_of, read_declaration
 from loomy._loomy import Kernel, _read_capsule
 
-__all__ = ("Found", "address_of_data", "find")
+__all__ = ("Found", "Source", "address_of_data", "find")
 
 KERNEL_CAPSULE = "loomy.kernel.v1"  # LOOMY_KERNEL_CAPSULE
 
@@ -33,7 +33,7 @@ def find(obj: Any, depth: int = 0) -> Found:
     if isinstance(obj, Found):
         return obj
     if isinstance(obj, Kernel):
-        return find(obj.source, depth + 1)
+        return find(obj._source, depth + 1)
     maker = getattr(type(obj), "__loomy_kernel__", None)
     if maker is not None:
         return find(maker(obj), depth + 1)
@@ -81,6 +81,22 @@ def _low_level_callable(obj: Any, depth: int) -> Found | None:
     if obj.user_data is not None:
         found = replace(found, user_data=address_of_data(obj.user_data))
     return found
+
+
+class Source:
+    """What a kernel was made of, kept alive, and what that was read to: another kernel can be made of it."""
+
+    __slots__ = ("_found", "_kept")
+
+    def __init__(self, found: Found, *kept: Any) -> None:
+        self._found = found
+        self._kept = kept
+
+    def __loomy_kernel__(self) -> Found:
+        return self._found
+
+    def __repr__(self) -> str:
+        return f"<source of a kernel: {self._kept[0]!r}>"
 
 
 # ctypes
@@ -158,8 +174,7 @@ def _numba(obj: Any, depth: int) -> Found | None:
 
 
 def _numba_class(kind: Any) -> str:
-    from numba.core import types
-
+    types: Any = sys.modules["numba.core.types"]
     if isinstance(kind, types.NoneType):
         return "v"
     if isinstance(kind, types.Boolean):
@@ -229,7 +244,7 @@ def address_of_data(obj: Any) -> int:
     if type(obj).__name__ == "PyCapsule":
         return _read_capsule(obj)[1]
     if isinstance(obj, (ctypes.c_void_p, ctypes.c_char_p, ctypes._Pointer)):
-        return ctypes.cast(obj, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+        return ctypes.cast(obj, ctypes.c_void_p).value or 0
     if isinstance(obj, (ctypes.Structure, ctypes.Union, ctypes.Array, ctypes._SimpleCData)):
         return ctypes.addressof(obj)
     cffi: Any = sys.modules.get("_cffi_backend")

@@ -258,10 +258,10 @@ class Kernel:
     """A native function that a pool runs over an iteration range without the GIL; made by `loomy.kernel`."""
 
     name: Final[str]
-    __name__: Final[str]  # type: ignore[misc]
+    __name__: Final[str]
     signature: Final[str | None]
     shape: Final[Literal["native", "range", "loop", "element"]]
-    source: Final[object]
+    _source: Final[object]
     @property
     def grain(self) -> int:
         """Fewest items in a chunk; 0 leaves it to the pool."""

@@ -1,7 +1,8 @@
 """Native kernels: functions that a pool runs over an iteration range without the GIL.
 
 The other half of `loomy/kernel.h`. A kernel is made of whatever native function there is, and launched with
-`kernel(*args)` or `pool.launch(kernel, *args)`.
+`kernel(*args)` or `pool.launch(kernel, *args)`. What reads functions needs ctypes, and is imported at its
+first use.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from loomy._c_signature import read_declaration
-from loomy._kernel_sources import Found, address_of_data, find
 from loomy._loomy import Kernel, _kernel_shapes, _make_kernel, _read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from loomy._kernel_sources import Found
+
 __all__ = ("Kernel", "KernelLibrary", "kernel", "load_kernels")
 
 SHAPES = {
     "range": "int or void (intptr_t begin, intptr_t end, void *user)",
-    "loop": "void (char **args, intptr_t const *dims, intptr_t const *steps, void *data), as NumPy's loops are",
-    "element": "double (double), also with a second double, a void * at the end, as float, or as "
+    "loop": "void (char **args, intptr_t const *dims, intptr_t const *steps, void *data), a loop of NumPy's",
+    "element": "double (double), also with a second double, with a void * at the end, of floats, or "
     "double (int n, double *x)",
     "native": "int (loomy_call const *), from loomy/kernel.h",
 }
-SYMBOL_PREFIX = "loomy_kernel_"  # LOOMY_KERNEL_PREFIX
+SYMBOL_PREFIX = "loomy_kernel_"  # LOOMY_KERNEL_PREFIX of loomy/kernel.h
 
 
 def kernel(
@@ -46,87 +47,78 @@ def kernel(
     and not by how its types are spelled:
 
     * range, `int|void (intptr_t begin, intptr_t end, void *user)`: does these items. Launched with `n=` and
-      either no argument, `user` is `user_data` then, or one array or ctypes object, `user` is its address then.
-      What it returns is a status of loomy/kernel.h, 0 for success.
-    * NumPy loop, `void (char **args, intptr_t const *dims, intptr_t const *steps, void *data)`: one-dimensional
-      arrays of one length, and numbers, which have step 0; the last is written to. With a signature what that
-      says, and dimensions beside n are passed on as to the loop of a generalised ufunc. `data` is `user_data`.
+      either no argument, then `user` is `user_data`, or one array or ctypes object, then `user` is its
+      address. What it returns is a status of loomy/kernel.h, 0 for success.
+    * NumPy loop, `void (char **args, intptr_t const *dims, intptr_t const *steps, void *data)`: takes arrays
+      of one dimension and one length, and numbers, which have step 0; the last is written to. With a
+      signature it takes what that says, and dimensions beside n are passed on as to the loop of a
+      generalised ufunc. `data` is `user_data`.
     * element-wise, `double (double)`, with one more double, with a `void *` at the end, of floats, or
       `double (int, double *)`, which has any number of inputs: input arrays or numbers, then the output, all
       arrays of one shape, which may be any. The `void *` is `user_data`.
     * native, `int (loomy_call const *)`: takes whatever arguments there are.
 
     Args:
-        signature: what the arguments are, as in loomy/kernel.h ("x:f8[n] y:f8[n]! a:f8"), for the checks before
-            each launch; or the function's C type ("int (intptr_t, intptr_t, void *)"), for a ctypes function
-            without argtypes; or both, separated by a semicolon. A native kernel usually brings its own.
+        signature: what the arguments are, as in loomy/kernel.h ("x:f8[n] y:f8[n]! a:f8"), for the checks
+            before each launch; or the function's C type ("int (intptr_t, intptr_t, void *)"), for a ctypes
+            function without argtypes; or both, separated by a semicolon. A native kernel usually brings its
+            own.
         name: what errors call it; that of the function if it has one.
         grain: fewest items in a chunk; 0 leaves it to the kernel and the pool.
-        user_data: an address, or something that has one: an int, a capsule, a ctypes object or pointer, a cffi
-            pointer. Kept alive with the kernel.
+        user_data: an address, or something that has one: an int, a capsule, a ctypes object or pointer, a
+            cffi pointer. Kept alive with the kernel.
 
     Raises `TypeError` for what is no native function or has another C type, `ValueError` for a signature that
     cannot be read.
     """
+    from loomy._c_signature import read_declaration
+    from loomy._kernel_sources import Source, address_of_data, find
+
     grain = _checked_grain(grain)
     for what, value in (("signature", signature), ("name", name)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{what} must be a str or None, not a {type(value).__qualname__}")
     c_type, arguments = _split(signature)
+    if isinstance(obj, Kernel):  # what is not given stays as it is
+        arguments, name, grain = arguments or obj.signature, name or obj.name, grain or obj.grain
     found = find(obj)
-    abi = found.abi if c_type is None else read_declaration(c_type)
-    if c_type is not None and found.abi is not None and abi != found.abi:
-        raise TypeError(
-            f'the function is "{found.spelled}", read as {found.abi or "a loomy_kernel"}, and not "{c_type}", '
-            f"read as {abi}"
-        )
-    address = address_of_data(user_data) or found.user_data
-    if abi == "":
-        return _native(obj, found, arguments, name, grain, address, user_data)
-    if abi is None:
+    if c_type is not None:
+        found = _called_as(found, c_type, read_declaration(c_type))
+    if user_data is not None:
+        found = replace(found, user_data=address_of_data(user_data))
+    about = None
+    if found.abi == "":
+        its_name, its_signature, about = _read_kernel(found.address)
+        name = name or its_name
+        arguments = arguments if arguments is not None else its_signature
+    elif found.abi is None:
         raise TypeError(
             f"{found.spelled} does not say how it is called: set argtypes and restype, or pass its C type as "
             f"signature=\n{_shapes()}"
         )
-    if abi not in dict(_kernel_shapes()):
-        raise TypeError(f'no kernel is called like "{c_type or found.spelled}", read as {abi}\n{_shapes()}')
-    source = _Source.of(obj, user_data, address)
+    elif found.abi not in dict(_kernel_shapes()):
+        raise TypeError(f'no kernel is called like "{found.spelled}", read as {found.abi}\n{_shapes()}')
     return _make_kernel(
-        abi, found.address, name or found.name or "kernel", arguments, grain, address, None, source
+        found.abi,
+        found.address,
+        name or found.name or "kernel",
+        arguments,
+        grain,
+        found.user_data,
+        about,
+        Source(found, obj, user_data),
     )
 
 
-class _Source:
-    """What a kernel was made of, together with its user data: another kernel can be made of it."""
-
-    __slots__ = ("_address", "_obj", "_user_data")
-
-    def __init__(self, obj: Any, user_data: Any, address: int) -> None:
-        self._obj = obj
-        self._user_data = user_data
-        self._address = address
-
-    @classmethod
-    def of(cls, obj: Any, user_data: Any, address: int) -> Any:
-        return obj if user_data is None else cls(obj, user_data, address)
-
-    def __loomy_kernel__(self) -> Found:
-        return replace(find(self._obj), user_data=self._address)
-
-
-def _native(
-    obj: Any, found: Found, arguments: str | None, name: str | None, grain: int, address: int, user_data: Any
-) -> Kernel:
-    its_name, its_signature, its_doc = _read_kernel(found.address)
-    return _make_kernel(
-        "",
-        found.address,
-        name or its_name or found.name or "kernel",
-        arguments if arguments is not None else its_signature,
-        grain,
-        address,
-        its_doc,
-        _Source.of(obj, user_data, address),
+def _called_as(found: Found, c_type: str, abi: str) -> Found:
+    """With the C type that the caller says, which must be the one its owner says."""
+    if found.abi is None:
+        return replace(found, abi=abi, spelled=c_type)
+    if found.abi == abi:
+        return found
+    raise TypeError(
+        f'the function is "{found.spelled}", read as {found.abi or "a loomy_kernel"}, and not "{c_type}", '
+        f"read as {abi}"
     )
 
 
@@ -155,13 +147,11 @@ def _split(signature: str | None) -> tuple[str | None, str | None]:
 def _shapes() -> str:
     lines = [f"  {shape}: {text}" for shape, text in SHAPES.items()]
     called = ", ".join(abi for abi, _ in _kernel_shapes())
-    return "\n".join(
-        ["The functions of a kernel are one of", *lines, f"that is, they read as one of {called}"]
-    )
+    return "\n".join(["A kernel's function is one of", *lines, f"that is, it reads as one of {called}"])
 
 
 class KernelLibrary:
-    """The kernels of a shared library: `library.saxpy`, `library["saxpy"]`, `list(library)` for their names."""
+    """The kernels of a shared library: `library.saxpy`, `library["saxpy"]`; iterating gives their names."""
 
     __slots__ = ("_kernels", "_path")
 
@@ -196,23 +186,6 @@ class KernelLibrary:
         return f"<loomy.KernelLibrary {self._path!r}: {', '.join(self._kernels)}>"
 
 
-class _Symbol:
-    """A kernel that a library has under a name; keeps the library loaded."""
-
-    __slots__ = ("_library", "address", "name")
-
-    def __init__(self, library: Any, name: str, address: int) -> None:
-        self._library = library
-        self.name = name
-        self.address = address
-
-    def __loomy_kernel__(self) -> Found:
-        return Found(self.address, "", self.name, SYMBOL_PREFIX + self.name)
-
-    def __repr__(self) -> str:
-        return f"<{SYMBOL_PREFIX}{self.name} of {self._library._name}>"
-
-
 def load_kernels(path: str | os.PathLike[str], *, names: Iterable[str] | None = None) -> KernelLibrary:
     """Load a shared library and make a kernel of each function `const loomy_kernel *loomy_kernel_NAME(void)`.
 
@@ -220,8 +193,8 @@ def load_kernels(path: str | os.PathLike[str], *, names: Iterable[str] | None = 
     the library exports, which is read from the file and so works on ELF systems (Linux, the BSDs); elsewhere
     give `names`. The library is never unloaded.
 
-    Raises `OSError` if it cannot be loaded, `ValueError` if there is no such function in it, or a kernel cannot
-    be used, `NotImplementedError` if `names` are needed.
+    Raises `OSError` if it cannot be loaded, `ValueError` if there is no such function in it, or a kernel
+    cannot be used, `NotImplementedError` if `names` are needed.
     """
     import ctypes
 
@@ -232,8 +205,8 @@ def load_kernels(path: str | os.PathLike[str], *, names: Iterable[str] | None = 
     found = list(names) if names is not None else _kernels_in(where)
     if not found:
         raise ValueError(
-            f"{where} exports no {SYMBOL_PREFIX}NAME functions; LOOMY_EXPORT, or LOOMY_KERNEL of loomy/kernel.hpp, "
-            "makes them visible"
+            f"{where} exports no {SYMBOL_PREFIX}NAME functions; LOOMY_EXPORT, or LOOMY_KERNEL of "
+            "loomy/kernel.hpp, makes them visible"
         )
     return KernelLibrary(where, {name: _from_symbol(library, name) for name in found})
 
@@ -248,7 +221,7 @@ def _kernels_in(path: str) -> list[str]:
 
     if not os.path.exists(path):
         raise ValueError(
-            f"give the path of {path}, or names=[...]: the system finds that library, but not its file"
+            f"the system finds the library {path}, but its file is not there: give its path, or names="
         )
     names = (name for name in exported_functions(path) if name.startswith(SYMBOL_PREFIX))
     return [name[len(SYMBOL_PREFIX) :] for name in names]
@@ -256,6 +229,8 @@ def _kernels_in(path: str) -> list[str]:
 
 def _from_symbol(library: Any, name: str) -> Kernel:
     import ctypes
+
+    from loomy._kernel_sources import Found
 
     try:
         get = library[SYMBOL_PREFIX + name]
@@ -266,5 +241,20 @@ def _from_symbol(library: Any, name: str) -> Kernel:
     address = get()
     if not address:
         raise ValueError(f"{SYMBOL_PREFIX}{name}() of {library._name} returned a null pointer")
-    its_name, signature, doc = _read_kernel(address)
-    return _make_kernel("", address, its_name or name, signature, 0, 0, doc, _Symbol(library, name, address))
+    return kernel(_Symbol(Found(address, "", name, SYMBOL_PREFIX + name), library))
+
+
+class _Symbol:
+    """A kernel that a library has under a name; keeps the library loaded."""
+
+    __slots__ = ("_found", "_library")
+
+    def __init__(self, found: Found, library: Any) -> None:
+        self._found = found
+        self._library = library
+
+    def __loomy_kernel__(self) -> Found:
+        return self._found
+
+    def __repr__(self) -> str:
+        return f"<{self._found.spelled} of {self._library._name}>"
