@@ -210,7 +210,7 @@ def test_python_jobs_and_launches_share_a_pool(native: loomy.KernelLibrary) -> N
         arrays = [np.zeros(2000) for _ in range(50)]
         launches = [pool.launch(native.saxpy, x, y, 1.0) for y in arrays]
         jobs = [pool.process_async(-i) for i in range(50)]
-        assert [job.result(WAIT) for job in jobs] == list(range(50))
+        assert [job.result(WAIT) for job in jobs] == [-i for i in range(50)]
         for launch in launches:
             launch.result(WAIT)
     assert all((y == x).all() for y in arrays)

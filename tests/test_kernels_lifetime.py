@@ -197,7 +197,7 @@ def test_a_kernel_in_a_cycle_with_what_it_was_made_of_is_collected() -> None:
 
     holder = Holder()
     holder.kernel = loomy.kernel(holder)
-    ends = [weakref.ref(holder), weakref.ref(holder.kernel)]
+    ends: list[Any] = [weakref.ref(holder), weakref.ref(holder.kernel)]
     del holder
     gc.collect()
     assert [ref() for ref in ends] == [None, None]
@@ -209,7 +209,7 @@ def test_results_and_their_errors_make_no_lasting_cycle(saxpy: loomy.Kernel) -> 
         def fail() -> tuple[Any, ...]:
             x = array()
             result = pool.launch(kernels("native.c").fail, -1, 3, True, n=10)
-            with pytest.raises(RuntimeError) as caught:
+            with pytest.raises(RuntimeError):
                 result.result(WAIT)
             return weakref.ref(x), weakref.ref(result)
 

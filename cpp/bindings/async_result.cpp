@@ -289,9 +289,10 @@ void free_async_result(python_job& job) {
 bool cancel_result(async_result* self) {
     python_job& job = self->job;
     if (job.batch) return end_batch_result(job, phase::cancelled);
-    if (job.started && job.home->core->abandon(*job.started, phase::cancelled)) return true;
-    if (job.started) return job.state() == phase::cancelled;
-    return job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled;
+    pool& core = *job.home->core;
+    return (job.started ? core.abandon(*job.started, phase::cancelled)
+                        : core.abandon(job, phase::cancelled)) ||
+           job.state() == phase::cancelled;
 }
 
 PyObject* answer_outside_iteration(python_job& job) {
@@ -320,11 +321,7 @@ int wait_for(async_result* self, deadline until) {
         if (woken <= 0 || job.finished()) return woken;
     }
     if (job.started && frame::top() != nullptr) {
-        // Inside a job this takes part in the launch; its answer follows within the same call.
-        const int woken = gil::wait_detached(until, [&](deadline slice) {
-            const wait_status status = core.wait(*job.started, slice);
-            return job.finished() ? wait_status::woken : status;
-        });
+        const int woken = help_with_launch(job, until);
         if (woken <= 0 || job.finished()) return woken;
     }
     return gil::wait_detached(until, [&](deadline slice) { return core.wait(job, slice); });

@@ -15,35 +15,6 @@
 
 namespace loomy::py {
 
-// The answer.
-
-void python_launch::ends_answer(async_result& answer) {
-    listener_.call = &give_answer;
-    listener_.is_native = true;
-    listener_.of = this;
-    listener_.answer = &answer;
-    (void)listen(listener_); // it has not begun, so it cannot have ended
-}
-
-void python_launch::forget_answer() {
-    if (stop_listening(listener_)) (void)listener_.answer->job.drop_hold();
-}
-
-// On the thread that ended or abandoned the launch, attached or not. The launch is the answer's, and the node
-// the launch's: neither is touched once the answer may be gone.
-void python_launch::give_answer(listener& node) {
-    auto& self = static_cast<answer_listener&>(node);
-    python_job& answer = self.answer->job;
-    const launch_outcome end = self.of->outcome();
-    if (end.as == phase::done) {
-        answer.note_launch_ended(end.code != LOOMY_OK);
-    } else if (answer.abandon(end.as) != job::abandoned::no) {
-        if ((answer.word() & (job::waiting | job::calling)) != 0) answer.tell_listeners();
-        (void)answer.drop_hold(); // not the last: ours is
-    }
-    if (answer.publish().disposable) answer.dispose();
-}
-
 namespace {
 
 // Whether the scheduler still points at it, though submitting it failed.

@@ -38,6 +38,10 @@ class python_launch final : public launch {
     answer_listener listener_;
 };
 
+// Inside a job: takes part in the launch that this is the answer of, which follows within the same call. As
+// wait_for.
+[[nodiscard]] int help_with_launch(python_job& answer, deadline until);
+
 // n, chunks, grain and the limits of a launch, as its caller gave them.
 struct launch_options {
     PyObject* n = nullptr;

@@ -9,7 +9,6 @@
 #include "errors.hpp"
 #include "gil.hpp"
 #include "invoke.hpp"
-#include "kernel_errors.hpp"
 #include "kernel_launch.hpp"
 #include "pool_object.hpp"
 #include "python_batch.hpp"
@@ -78,11 +77,6 @@ python_job::python_job(ref<python_pool> home_, ref<python_batch> of) noexcept
     : home(std::move(home_)), batch(std::move(of)) {
     // Running from the start, so that nobody claims it; held by the batch until that has ended.
     reset_word(static_cast<std::uint32_t>(phase::running) + one_hold);
-}
-
-python_job::python_job(ref<python_pool> home_, PyObject* kernel, job_handle<python_launch> of) noexcept
-    : home(std::move(home_)), started(std::move(of)), payload_(Py_NewRef(kernel)) {
-    reset_word(static_cast<std::uint32_t>(phase::running) + one_hold); // as that of a batch
 }
 
 python_job::~python_job() {
@@ -287,29 +281,6 @@ void python_job::put(PyObject* outcome, bool failed) noexcept {
     outcome_ = outcome;
     failed_ = failed;
     if constexpr (!gil::is_free_threaded) track_if_cyclic(*this, outcome);
-}
-
-// Puts what a finished launch came to, once.
-void python_job::look_at_launch() {
-    started->arguments().let_go_if_done();
-    if (state() != phase::done) return;
-    {
-        const listener_lock guard(this);
-        if (outcome_ != nullptr) return;
-    }
-    PyObject* outcome = nullptr;
-    if (failed_) {
-        outcome = launch_error(*started, reinterpret_cast<kernel_object*>(payload_)->name, home->name);
-        if (outcome == nullptr) outcome = errors::take_raised();
-    } else {
-        outcome = Py_NewRef(Py_None);
-    }
-    {
-        const listener_lock guard(this); // two may ask at the same time
-        if (outcome_ == nullptr) outcome_ = std::exchange(outcome, nullptr);
-    }
-    Py_XDECREF(outcome);
-    if constexpr (!gil::is_free_threaded) track_if_cyclic(*this, outcome_);
 }
 
 PyObject* python_job::answer() {

@@ -59,7 +59,8 @@ _IGNORED = {
     "enum",
     "union",
 }
-_AFTER = re.compile(r"\s*(?:noexcept|nogil|except\s*[?+]?\s*-?\w*|with\s+gil|;)*\s*$")
+# What Cython writes behind a function's type.
+_AFTER = re.compile(r"(?:\s*(?:noexcept|nogil|with\s+gil|except\s*(?:\*|\+|[?]?\s*-?[\w.]+)|;))*\s*$")
 
 
 def abi_of(result: str, parameters: Iterable[str]) -> str:
@@ -126,11 +127,15 @@ def _read(text: str, whole: str, *, may_have_name: bool) -> str:
         raise ValueError(f'"{whole}": no kernel takes a variable number of arguments')
     known = next((count for count in range(len(words), 0, -1) if _class_of(words[:count])), 0)
     left = words[known:]
-    if known and (not left or (may_have_name and len(left) == 1 and left[0].isidentifier())):
+    if known and (not left or (may_have_name and len(left) == 1 and _is_name(left[0]))):
         found = _class_of(words[:known])
         assert found is not None
         return found
     raise ValueError(f'"{whole}": "{text.strip() or "nothing"}" is no type that is known here')
+
+
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and word not in _NAMED and word not in _WORDS
 
 
 def _class_of(words: list[str]) -> str | None:

@@ -153,6 +153,7 @@ def _shapes() -> str:
 class KernelLibrary:
     """The kernels of a shared library: `library.saxpy`, `library["saxpy"]`; iterating gives their names."""
 
+    __module__ = "loomy"
     __slots__ = ("_kernels", "_path")
 
     def __init__(self, path: str, kernels: dict[str, Kernel]) -> None:
