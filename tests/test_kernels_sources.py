@@ -70,14 +70,13 @@ def numba_fill(integer: str) -> Any:
     }
     kind = types[integer]
 
-    @numba.cfunc(numba.types.int32(kind, kind, numba.types.CPointer(numba.types.int64)))
     def fill(begin: Any, end: Any, user: Any) -> Any:
         totals = numba.carray(user, 2)
         for i in range(begin, end):
             totals[1] += i
         return 0
 
-    return fill
+    return numba.cfunc(numba.types.int32(kind, kind, numba.types.CPointer(numba.types.int64)))(fill)
 
 
 CYTHON = """
@@ -197,13 +196,11 @@ def test_signature_matrix_of_numba(integer: str) -> None:
 
 def test_scipy_callables_of_every_kind_have_user_data() -> None:
     scipy: Any = pytest.importorskip("scipy")
-    pytest.importorskip("cffi")
+    cffi: Any = pytest.importorskip("cffi")
     factor = ctypes.c_double(3)
     plain().scaled.argtypes = (ctypes.c_double, ctypes.c_void_p)
     plain().scaled.restype = ctypes.c_double
     pointer = ctypes.cast(ctypes.pointer(factor), ctypes.c_void_p)
-    import cffi
-
     ffi = cffi.FFI()
     ffi.cdef("double scaled(double x, void *user);")
     number = ffi.new("double *", 3.0)
@@ -221,22 +218,21 @@ def test_scipy_callables_of_every_kind_have_user_data() -> None:
 def test_numba_functions_of_single_elements_and_loops() -> None:
     numba: Any = pytest.importorskip("numba")
 
-    @numba.cfunc("float64(float64, float64)")
     def hypotenuse(x: Any, y: Any) -> Any:
         return (x * x + y * y) ** 0.5
 
-    @numba.cfunc("void(CPointer(voidptr), CPointer(intp), CPointer(intp), voidptr)")
     def loop(args: Any, dims: Any, steps: Any, data: Any) -> None:
         out = numba.carray(args[0], dims[0], numba.float64)
         for i in range(dims[0]):
             out[i] = 5.0
 
     x, y, out = np.arange(10.0), np.ones(10), np.zeros(10)
-    kernel = loomy.kernel(hypotenuse)
+    kernel = loomy.kernel(numba.cfunc("float64(float64, float64)")(hypotenuse))
     assert (kernel.name, kernel.shape) == ("hypotenuse", "element")
     kernel(x, y, out)
     assert np.allclose(out, np.hypot(x, y))
-    loomy.kernel(loop)(out)
+    pointers = "void(CPointer(voidptr), CPointer(intp), CPointer(intp), voidptr)"
+    loomy.kernel(numba.cfunc(pointers)(loop))(out)
     assert (out == 5).all()
 
 
@@ -461,7 +457,7 @@ def test_other_capsules_are_refused() -> None:
     import datetime
 
     with pytest.raises(TypeError, match=r"capsule is called 'datetime.datetime_CAPI'"):
-        loomy.kernel(datetime.datetime_CAPI)  # type: ignore[attr-defined]
+        loomy.kernel(datetime.datetime_CAPI)
 
 
 def test_options_of_kernel_are_checked() -> None:

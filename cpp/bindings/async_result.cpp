@@ -289,10 +289,8 @@ void free_async_result(python_job& job) {
 bool cancel_result(async_result* self) {
     python_job& job = self->job;
     if (job.batch) return end_batch_result(job, phase::cancelled);
-    pool& core = *job.home->core;
-    return (job.started ? core.abandon(*job.started, phase::cancelled)
-                        : core.abandon(job, phase::cancelled)) ||
-           job.state() == phase::cancelled;
+    if (job.started) return cancel_launch(job);
+    return job.home->core->abandon(job, phase::cancelled) || job.state() == phase::cancelled;
 }
 
 PyObject* answer_outside_iteration(python_job& job) {

@@ -36,6 +36,11 @@ void python_job::look_at_launch() {
     if constexpr (!gil::is_free_threaded) track_if_cyclic(*this, outcome_);
 }
 
+bool cancel_launch(python_job& answer) {
+    return answer.home->core->abandon(*answer.started, phase::cancelled) ||
+           answer.state() == phase::cancelled;
+}
+
 int help_with_launch(python_job& answer, deadline until) {
     pool& core = *answer.home->core;
     return gil::wait_detached(until, [&](deadline slice) {

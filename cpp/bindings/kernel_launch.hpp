@@ -38,6 +38,9 @@ class python_launch final : public launch {
     answer_listener listener_;
 };
 
+// Ends the launch that this is the answer of, as result.cancel() does, and the answer with it.
+bool cancel_launch(python_job& answer);
+
 // Inside a job: takes part in the launch that this is the answer of, which follows within the same call. As
 // wait_for.
 [[nodiscard]] int help_with_launch(python_job& answer, deadline until);
