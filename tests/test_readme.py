@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +25,34 @@ def section(title: str) -> str:
     return str(found)
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the snippets run: with the library that the README's own command makes of its own C++."""
+    into = tmp_path_factory.mktemp("readme")
+    (source,) = blocks("cpp")
+    (into / source.splitlines()[0].removeprefix("// ")).write_text(source)
+    (command,) = (block for block in blocks("sh") if block.startswith("c++ "))
+    if shutil.which("c++"):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path}
+        subprocess.run(["sh", "-e", "-c", command], cwd=into, env=environment, check=True)
+    return into
+
+
 @pytest.mark.parametrize("snippet", blocks("python"))
-def test_snippet_prints_what_its_comments_say(snippet: str) -> None:
+def test_snippet_prints_what_its_comments_say(snippet: str, folder: Path) -> None:
+    for module in re.findall(r"^import (\w+)$", snippet, re.MULTILINE):
+        pytest.importorskip(module)
+    for library in re.findall(r'load_kernels\("(.*?)"\)', snippet):
+        if not (folder / library).exists():
+            pytest.skip("needs a C++ compiler, c++")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -80,7 +80,8 @@ def kernel(
             raise TypeError(f"{what} must be a str or None, not a {type(value).__qualname__}")
     c_type, arguments = _split(signature)
     if isinstance(obj, Kernel):  # what is not given stays as it is
-        arguments, name, grain = arguments or obj.signature, name or obj.name, grain or obj.grain
+        arguments = arguments if arguments is not None else obj.signature
+        name, grain = name or obj.name, grain or obj.grain
     found = find(obj)
     if c_type is not None:
         found = _called_as(found, c_type, read_declaration(c_type))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loomy import Context, Hooks, Pool, Worker
+from loomy import Context, Hooks, Pool, Worker, kernel
 
 
 def parse(line: str) -> int:
@@ -50,3 +50,7 @@ Worker()  # type: ignore
 Pool.from_callbacks().process(7)  # type: ignore
 Pool.from_callbacks().process(parse)  # type: ignore
 other: str = Pool.from_callbacks().process(lambda: 7)  # type: ignore
+
+pool.launch(parse)  # type: ignore
+launch_of = kernel(parse, names="x")  # type: ignore
+launch_of(b"", n="1")  # type: ignore
