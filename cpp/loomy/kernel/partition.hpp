@@ -22,7 +22,11 @@ class partition {
 
     // chunks 0: dynamic. There are never more chunks than items.
     constexpr partition(std::int64_t total, std::int64_t chunks, std::int64_t grain) noexcept
-        : total_(total), chunks_(std::min(chunks, total)), grain_(std::max<std::int64_t>(grain, 1)) {}
+        : total_(total),
+          chunks_(std::min(chunks, total)),
+          grain_(std::max<std::int64_t>(grain, 1)),
+          least_(chunks_ > 0 ? total / chunks_ : 0),
+          longer_(chunks_ > 0 ? total % chunks_ : 0) {}
 
     // Depends on total and grain alone.
     [[nodiscard]] static constexpr partition fixed(std::int64_t total, std::int64_t grain) noexcept {
@@ -43,14 +47,13 @@ class partition {
     }
     // Of a fixed partition: chunks differ by one item at most.
     [[nodiscard]] constexpr index_range chunk(std::int64_t index) const noexcept {
-        const std::int64_t least = total_ / chunks_;
-        const std::int64_t longer = total_ % chunks_; // so many have one item more
-        const std::int64_t begin = index * least + std::min(index, longer);
-        return {begin, begin + least + (index < longer ? 1 : 0)};
+        const std::int64_t begin = index * least_ + std::min(index, longer_);
+        return {begin, begin + least_ + (index < longer_ ? 1 : 0)};
     }
 
   private:
     std::int64_t total_, chunks_, grain_;
+    std::int64_t least_, longer_; // items of a fixed chunk, and how many chunks have one item more
 };
 
 } // namespace loomy
