@@ -140,6 +140,39 @@ TEST_CASE("no two chunks that run at once have the same worker, and a serial ker
     }
 }
 
+TEST_CASE("more threads than a launch has workers may come, and only so many take part") {
+    pool_fixture pool(4);
+    gate inside;
+    std::atomic<int> now{0}, most{0};
+    const test_kernel serial(
+        [&](const loomy_call& call) -> int {
+            if (call.worker != 0) most = 1'000;
+            most = std::max(most.load(), now.fetch_add(1) + 1);
+            if (call.begin == 0) inside.pass();
+            now.fetch_sub(1);
+            return LOOMY_OK;
+        },
+        LOOMY_K_SERIAL);
+    const handle one = make(pool, serial.over(100, 100));
+    REQUIRE(launch_queued(*pool, *one) == submitted::accepted);
+    REQUIRE(inside.await(1));
+    native_env env;
+    for (int i = 0; i < 3; ++i) { // each finds items, and no place
+        slot* const mine = pool->try_borrow_to_share();
+        REQUIRE(mine != nullptr);
+        {
+            frame here(*pool, *mine, env, false);
+            pool->take_part(*one, here);
+        }
+        pool->give_back(*mine);
+    }
+    CHECK_FALSE(one->has_room());
+    inside.open();
+    (void)pool->wait(*one, deadline::never());
+    CHECK(one->outcome().code == LOOMY_OK);
+    CHECK(most == 1);
+}
+
 TEST_CASE("scratch memory is aligned, belongs to one chunk at a time and is used again") {
     pool_fixture pool(3);
     std::atomic<int> bad{0};

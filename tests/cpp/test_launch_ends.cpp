@@ -243,6 +243,7 @@ TEST_CASE("closing lets a running launch end, and refuses one that has not start
     REQUIRE(launch_queued(*pool, *running) == submitted::accepted);
     REQUIRE(inside.await(1));
     REQUIRE(launch_queued(*pool, *queued) == submitted::accepted);
+    CHECK(running->claim_refused().empty());
     pool->discard();
     CHECK(queued->outcome().as == phase::refused);
     inside.open();
@@ -272,8 +273,9 @@ TEST_CASE("stopping a pool stops its kernels") {
 TEST_CASE("a launch that races a cancel, an abandonment and a close ends once, with its books right") {
     watchdog guard("launches against their ends");
     for (int round = 0; round < 1'000 / slowness; ++round) {
-        std::atomic<int> releases{0};
+        std::atomic<int> releases{0}, ran{0};
         const test_kernel kernel([&](const loomy_call&) -> int {
+            ran.fetch_add(1);
             pause_for(20);
             return LOOMY_OK;
         });
@@ -299,7 +301,10 @@ TEST_CASE("a launch that races a cancel, an abandonment and a close ends once, w
             const submitted answer = launch_queued(*pool, *one, token);
             if (answer == submitted::accepted) {
                 (void)pool->wait(*one, deadline::never());
-                CHECK(one->finished());
+                const phase as = one->outcome().as;
+                if (as == phase::done) CHECK(ran == 40);
+                if (as == phase::refused) CHECK(ran == 0);
+                if (round % 3 == 1) CHECK(as != phase::cancelled); // a close refuses all of it or nothing
             } else {
                 CHECK(answer == submitted::closed);
                 ++releases;
@@ -307,6 +312,60 @@ TEST_CASE("a launch that races a cancel, an abandonment and a close ends once, w
             ender.join();
         }
         CHECK(releases == 1);
+        guard.tick();
+    }
+}
+
+TEST_CASE("a launch whose last chunk has ended cannot be abandoned any more") {
+    struct hook {
+        pool_fixture& pool;
+        launch* mine = nullptr;
+        bool abandoned = true;
+    };
+    pool_fixture pool(1);
+    hook inside{pool};
+    const auto finish = [](const loomy_launch* of, void*, int) {
+        auto& self = *static_cast<hook*>(of->user_data);
+        self.abandoned = self.pool->abandon(*self.mine, phase::cancelled);
+        return static_cast<int>(LOOMY_OK);
+    };
+    const auto part = [](const loomy_call*) { return static_cast<int>(LOOMY_OK); };
+    const loomy_kernel kernel{
+        LOOMY_KERNEL_HEADER, "k", nullptr, nullptr, part, nullptr, finish, &inside, 0, 0};
+    launch_request what;
+    what.kernel = &kernel;
+    what.total = 10;
+    const handle one = make(pool, what);
+    inside.mine = one.get();
+    const launch_outcome end = run(pool, *one);
+    CHECK_FALSE(inside.abandoned);
+    CHECK(end.as == phase::done);
+    CHECK(pool->stats().completed == 1);
+    CHECK(pool->stats().cancelled == 0);
+}
+
+TEST_CASE("a launch that is refused and abandoned at the same time is counted once") {
+    watchdog guard("launches refused and abandoned");
+    const test_kernel kernel([](const loomy_call&) -> int { return LOOMY_OK; });
+    for (int round = 0; round < 3'000 / slowness; ++round) {
+        pool_fixture pool(0);
+        const handle one = make(pool, kernel.over(10));
+        REQUIRE(launch_queued(*pool, *one) == submitted::accepted);
+        std::atomic<int> ready{0};
+        std::thread canceller([&] {
+            ready.fetch_add(1);
+            while (ready < 2) cpu_pause();
+            pause_for(static_cast<unsigned>(round) % 16);
+            (void)pool->abandon(*one, phase::cancelled);
+        });
+        ready.fetch_add(1);
+        while (ready < 2) cpu_pause();
+        pause_for(static_cast<unsigned>(round) / 16 % 16);
+        pool->discard();
+        canceller.join();
+        CHECK(one->finished());
+        const pool_stats stats = pool->stats();
+        CHECK(stats.refused + stats.cancelled == 1);
         guard.tick();
     }
 }

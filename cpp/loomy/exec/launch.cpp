@@ -119,7 +119,7 @@ void launch::call_finish() {
 }
 
 void launch::ended(frame* where) {
-    const bool stands = settle() || outcome_ == phase::refused;
+    const bool is_ours_to_count = settle(); // else who abandoned or refused it has counted it
     stop_watching();
     call_finish();
     const bool whole = units_run_.load(std::memory_order_relaxed) == size() &&
@@ -134,8 +134,8 @@ void launch::ended(frame* where) {
         where->where.stats.run_time[bucket_of(now_ns() - started_ns_)].add(jobs());
     }
     if (is_nested()) return;
-    auto what = pool::count_as::nothing; // who abandoned or refused it has counted it
-    if (stands && outcome_ != phase::refused) {
+    auto what = pool::count_as::nothing;
+    if (is_ours_to_count) {
         what = failure_.happened()            ? pool::count_as::failed
                : outcome_ == phase::done      ? pool::count_as::completed
                : outcome_ == phase::timed_out ? pool::count_as::timed_out
@@ -155,12 +155,13 @@ launch_outcome launch::outcome() const noexcept {
 
 // Ends that come from outside.
 
-std::uint64_t launch::items_abandoned(range which, phase as) {
-    if (!finished()) {           // refused by a close, before anybody claimed a part of it
-        if (!settle()) return 0; // abandoned at the same time, and counted so
-        outcome_ = as;
-        return jobs();
-    }
+std::uint64_t launch::items_refused(range, phase as) {
+    if (!settle()) return 0; // abandoned at the same time, and counted so
+    outcome_ = as;
+    return jobs();
+}
+
+std::uint64_t launch::items_abandoned(range which, phase) {
     auto running = outlived::no;
     if (which.begin != 0 && started_.load(std::memory_order_relaxed) &&
         outlived_.compare_exchange_strong(running, outlived::counted, std::memory_order_relaxed)) {

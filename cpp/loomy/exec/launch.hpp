@@ -93,6 +93,7 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] range claim_refused() noexcept final { return claim_whole(); }
     [[nodiscard]] bool is_refusable() const noexcept final { return is_untouched(); }
     std::uint64_t items_abandoned(range which, phase as) final;
+    std::uint64_t items_refused(range which, phase as) final;
     void ended(frame* where) final;
     void raise_stop(phase as) final;
     [[nodiscard]] bool can_be_abandoned() const noexcept final { return ends_ == ends::when_asked; }

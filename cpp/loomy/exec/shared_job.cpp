@@ -120,7 +120,7 @@ void pool::refuse_rest(shared_job& open) {
     }
     if (rest.empty()) return;
     const phase as = discard_as_.load(std::memory_order_seq_cst);
-    abandoned_count(as).fetch_add(open.items_abandoned(rest, as), std::memory_order_relaxed);
+    abandoned_count(as).fetch_add(open.items_refused(rest, as), std::memory_order_relaxed);
     if (open.finish(rest.size())) finish_shared(open, nullptr);
 }
 

@@ -63,9 +63,11 @@ class shared_job : public job {
     // What is left of it will not be run. Empty when there is nothing that a close may refuse.
     [[nodiscard]] virtual range claim_refused() noexcept { return claim_rest(); }
     [[nodiscard]] virtual bool is_refusable() const noexcept { return unclaimed() != 0; }
-    // These items, which were claimed with claim_rest or claim_refused, will never start; their answer is
-    // `as`. Returns how many of its jobs that are.
+    // These items, which were claimed with claim_rest once the job was abandoned, will never start; their
+    // answer is `as`. Returns how many of its jobs that are.
     virtual std::uint64_t items_abandoned(range which, phase as) = 0;
+    // The same for items claimed with claim_refused, of a job that may be abandoned at the same time.
+    virtual std::uint64_t items_refused(range which, phase as) { return items_abandoned(which, as); }
     // All items are done with: its last word before it is published, or after it was abandoned. On the thread
     // that ended it, on the slot of `where` if that has one.
     virtual void ended(frame* where) { (void)where; }
