@@ -12,14 +12,6 @@
 namespace loomy::py {
 namespace {
 
-// How long a task that would leave the loop with nothing to do waits in place for its job: that saves two
-// turns of the loop if the job is short. Adapts to the pool's jobs. Such a wait is detached, as the loop
-// would be when it sleeps.
-constexpr std::int64_t longest_wait_ns = 50'000;
-constexpr std::int64_t shortest_wait_ns = 2'000;
-// An await that suspended and took no longer than this in all would have ended within the longest wait.
-constexpr std::int64_t soon_ns = 60'000;
-
 // Whether a task runs inside a step of another one, which is not in the loop's queue and yet has things to
 // do. 1, 0, or -1 with an error set.
 int is_nested_step() {
@@ -52,13 +44,6 @@ before help(async_result* result, event_loop& loop) {
     return well ? before::go_on : before::failed;
 }
 
-void learn(python_pool& home, bool soon) noexcept {
-    std::atomic<std::int64_t>& patience = home.await_patience_ns;
-    const std::int64_t now = patience.load(std::memory_order_relaxed);
-    patience.store(std::clamp(soon ? now * 2 : now / 2, shortest_wait_ns, longest_wait_ns),
-                   std::memory_order_relaxed);
-}
-
 } // namespace
 
 before stay(event_loop& loop) {
@@ -66,7 +51,7 @@ before stay(event_loop& loop) {
     return stays > 0 ? before::go_on : stays == 0 ? before::turn : before::failed;
 }
 
-before wait_in_place(async_result* result, event_loop& loop) {
+before wait_in_place(async_result* result, event_loop& loop, std::int64_t& since_ns) {
     python_pool& home = *result->job.home;
     if (frame::top() != nullptr) {
         // The loop runs inside a job. If that has a slot this one needs, nobody else may ever run it.
@@ -85,21 +70,13 @@ before wait_in_place(async_result* result, event_loop& loop) {
     const int nested = is_nested_step();
     if (nested != 0) return nested < 0 ? before::failed : before::go_on;
     if (const before first = stay(loop); first != before::go_on) return first;
-    bool ended = false;
     {
         // Spinning alone: to be woken from a sleep costs about as much as the turns of the loop that are to
-        // be saved.
+        // be saved. Detached, as the loop would be when it sleeps.
         const gil::detached scope;
-        spin_budget patience(home.await_patience_ns.load(std::memory_order_relaxed));
-        std::int64_t start_ns = 0;
-        ended = patience.spin([result] { return result->job.finished(); }, start_ns);
+        (void)home.await_spin.spin([result] { return result->job.finished(); }, since_ns);
     }
-    if (ended) learn(home, true);
     return before::go_on;
-}
-
-void learn_from_await(python_pool& home, std::int64_t since_ns) noexcept {
-    learn(home, now_ns() - since_ns < soon_ns);
 }
 
 } // namespace loomy::py

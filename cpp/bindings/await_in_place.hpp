@@ -20,10 +20,8 @@ enum class before : std::uint8_t {
 [[nodiscard]] before stay(event_loop& loop);
 
 // Waits a little for a result that is not there yet, if the loop would only go to sleep meanwhile. The caller
-// keeps the result, which a signal handler might drop.
-[[nodiscard]] before wait_in_place(async_result* result, event_loop& loop);
-
-// An await that began then and suspended has its answer: so it is learnt how long waiting in place pays.
-void learn_from_await(python_pool& home, std::int64_t since_ns) noexcept;
+// keeps the result, which a signal handler might drop. `since_ns`: when it began to, for the await_spin of
+// the pool; else as it was.
+[[nodiscard]] before wait_in_place(async_result* result, event_loop& loop, std::int64_t& since_ns);
 
 } // namespace loomy::py

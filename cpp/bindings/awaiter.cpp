@@ -19,7 +19,7 @@ struct awaiter {
     PyObject_HEAD async_result* result; // null once the answer was given
     event_loop* loop;                   // null until the task suspends
     PyObject* cancel_message;           // null unless `is_cancelled`
-    std::int64_t since_ns;              // when it suspended
+    std::int64_t since_ns;              // when it began to wait in place, 0 if it did not
     bool had_turn;
     bool has_suspended;
     bool is_blocking;  // yielded just now: a task tells from this that it was awaited
@@ -61,7 +61,7 @@ PySendResult answer_or_suspend(awaiter* self, PyObject** out) {
     }
     python_job& job = self->result->job;
     if (job.finished()) {
-        if (self->has_suspended) learn_from_await(*job.home, self->since_ns);
+        if (self->has_suspended) job.home->await_spin.slept(self->since_ns); // so it is learnt what pays
         *out = take_answer(self);
         return *out != nullptr ? PYGEN_RETURN : PYGEN_ERROR;
     }
@@ -92,10 +92,9 @@ PySendResult step(awaiter* self, PyObject** out) {
         // Even so: awaits that never suspend could keep the loop for ever.
         first = stay(*self->loop);
     } else {
-        if (self->since_ns == 0) self->since_ns = now_ns();
         // Whatever runs in the wait, a signal handler or another job, may end this await.
         PyObject* const kept = Py_NewRef(reinterpret_cast<PyObject*>(self->result));
-        first = wait_in_place(self->result, *self->loop);
+        first = wait_in_place(self->result, *self->loop, self->since_ns);
         Py_DECREF(kept);
     }
     // Once is enough: to be told when the job has ended costs less than to ask again in each turn.

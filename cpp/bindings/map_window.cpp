@@ -68,7 +68,8 @@ async_result* map_window::take_soon() {
     if (loop == nullptr) return nullptr;
     async_result* const one = ordered_ ? in_order_.front() : *outstanding_.begin();
     Py_INCREF(reinterpret_cast<PyObject*>(one));
-    const before waited = wait_in_place(one, *loop);
+    std::int64_t since_ns = 0;
+    const before waited = wait_in_place(one, *loop, since_ns);
     Py_DECREF(reinterpret_cast<PyObject*>(one));
     Py_DECREF(reinterpret_cast<PyObject*>(loop));
     return waited == before::failed ? nullptr : take();

@@ -9,6 +9,7 @@
 #include "loomy/base/ref.hpp"
 #include "loomy/exec/observer.hpp"
 #include "loomy/exec/pool.hpp"
+#include "loomy/sync/spin.hpp"
 
 namespace loomy::py {
 
@@ -74,7 +75,7 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     std::atomic<bool> broken{false};
 
     // How long a task whose event loop has nothing else to do waits in place for a job of this pool.
-    std::atomic<std::int64_t> await_patience_ns{50'000};
+    spin_budget await_spin;
 
     // The state of stateful workers: how many could be made, and why the last one could not.
     std::mutex factory_lock;

@@ -30,8 +30,10 @@ class spin_permits {
 };
 
 // How long a waiter spins before it parks: longer when what it waited for came soon, in the spin or right
-// after it; shorter when it took long, so that spinning for it was in vain. Not synchronised: racing updates
-// merely blur it.
+// after it; shorter when it took long, so that spinning for it was in vain. What comes soon after the longest
+// spin, and not in it, cannot come while somebody spins: other programs have the CPUs, and the spinner has
+// the one that the waited-for thread needs. Then it hardly spins, and tries again more and more rarely. Not
+// synchronised: racing updates merely blur it.
 class spin_budget {
   public:
     static constexpr std::int64_t ceiling_ns = 50'000; // a parked thread takes about this long to wake
@@ -66,6 +68,10 @@ class spin_budget {
             }
         } while (!paid && now_ns() - start_ns < budget);
         spin_permits::give_back();
+        if (paid && doubt_.load(std::memory_order_relaxed) != least_doubt) {
+            doubt_.store(least_doubt, std::memory_order_relaxed);
+            sparing_.store(0, std::memory_order_relaxed);
+        }
         return paid;
     }
 
@@ -74,13 +80,33 @@ class spin_budget {
         if (fixed_ || start_ns == 0) return;
         const bool soon = now_ns() - start_ns < soon_ns;
         const std::int64_t budget = budget_ns_.load(std::memory_order_relaxed);
+        if (soon && budget >= ceiling_ns) {
+            const std::int32_t doubt = doubt_.load(std::memory_order_relaxed);
+            doubt_.store(std::min(2 * doubt, most_doubt), std::memory_order_relaxed);
+            sparing_.store(doubt, std::memory_order_relaxed);
+            budget_ns_.store(floor_ns, std::memory_order_relaxed);
+            return;
+        }
+        if (const std::int32_t left = sparing_.load(std::memory_order_relaxed); left > 0) {
+            sparing_.store(left - 1, std::memory_order_relaxed);
+            return;
+        }
         budget_ns_.store(std::clamp(soon ? budget * 2 : budget / 2, floor_ns, ceiling_ns),
                          std::memory_order_relaxed);
     }
 
+    [[nodiscard]] std::int64_t budget_ns() const noexcept {
+        return budget_ns_.load(std::memory_order_relaxed);
+    }
+
   private:
+    static constexpr std::int32_t least_doubt = 16;
+    static constexpr std::int32_t most_doubt = 4'096;
+
     const bool fixed_;
     std::atomic<std::int64_t> budget_ns_;
+    std::atomic<std::int32_t> sparing_{0};         // so many sleeps from now before the budget may grow again
+    std::atomic<std::int32_t> doubt_{least_doubt}; // for how many, the next time
 };
 
 } // namespace loomy
