@@ -116,6 +116,36 @@ def test_a_shared_library_has_its_kernels_without_python(built: Path) -> None:
         assert (kernel.name, kernel.signature, kernel.abi >> 16) == (name.encode(), signature, 1)
 
 
+def test_its_capsules_and_its_library_are_kernels_for_python(built: Path, consumer: Any) -> None:
+    (path,) = built.glob("libkernels.*")
+    library = loomy.load_kernels(str(path))
+    for saxpy, clip in [
+        (loomy.kernel(consumer.saxpy_kernel), loomy.kernel(consumer.clip_kernel)),
+        (library.saxpy, library.clip),
+    ]:
+        x, y = array.array("d", range(10_000)), array.array("d", [1.0]) * 10_000
+        saxpy(x, y, 2.0)
+        assert y == array.array("d", (1.0 + 2.0 * i for i in range(10_000)))
+        clip(x, 5.0, 7.0)
+        assert (min(x), max(x), x[6]) == (5.0, 7.0, 6.0)
+        with pytest.raises(ValueError, match="low is 2 and high only 1"):
+            clip(x, 2.0, 1.0)
+
+
+def test_a_reduction_has_the_same_bits_for_1_2_and_7_workers(consumer: Any) -> None:
+    values = array.array("d", (1.0 / (3 * i + 1) for i in range(50_000)))
+    partial_sums = loomy.kernel(consumer.partial_sums_kernel)
+    seen = set()
+    for size in (1, 2, 7):
+        with loomy.Pool.from_callbacks(size) as pool:
+            sums = array.array("d", [0.0]) * 16
+            pool.launch(partial_sums, values, sums, chunks=16).wait()
+            seen.add(sums.tobytes())
+    assert len(seen) == 1
+    with pytest.raises(IndexError, match="no place for every chunk"):
+        partial_sums(values, array.array("d", [0.0]))
+
+
 def test_a_launch_of_an_extension_runs_on_the_default_pool(consumer: Any) -> None:
     values = array.array("d", range(100_000))
     consumer.clip(values, 5.0, 50.0)
