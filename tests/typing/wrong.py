@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loomy import Context, Hooks, Pool, Worker, kernel
+from loomy import Context, Executor, Hooks, Pool, Worker, kernel
 
 
 def parse(line: str) -> int:
@@ -54,3 +54,9 @@ other: str = Pool.from_callbacks().process(lambda: 7)  # type: ignore
 pool.launch(parse)  # type: ignore
 launch_of = kernel(parse, names="x")  # type: ignore
 launch_of(b"", n="1")  # type: ignore
+
+
+def an_executor_keeps_the_signature(executor: Executor) -> None:
+    executor.submit(len, 1)  # type: ignore
+    executor.submit(len)  # type: ignore
+    Executor(on_full="wait")  # type: ignore
