@@ -52,8 +52,8 @@ Pool.from_callbacks().process(parse)  # type: ignore
 other: str = Pool.from_callbacks().process(lambda: 7)  # type: ignore
 
 pool.launch(parse)  # type: ignore
-launch_of = kernel(parse, names="x")  # type: ignore
-launch_of(b"", n="1")  # type: ignore
+kernel(parse, names="x")  # type: ignore
+kernel(parse)(b"", n="1")  # type: ignore
 
 
 def an_executor_keeps_the_signature(executor: Executor) -> None:
