@@ -1,7 +1,6 @@
 #include "kernel_submit.hpp"
 
 #include <new>
-#include <optional>
 #include <string>
 
 #include "errors.hpp"
@@ -35,8 +34,8 @@ submitted submit_once(python_pool& home, python_launch& what, const kernel_objec
         return takes_part ? launch_sharing(*home.core, what, python_env::of_callers(), token)
                           : launch_queued(*home.core, what, token);
     }
-    std::optional<gil::detached> scope;
-    if (calls_the_kernel(kernel)) scope.emplace();
+    if (!calls_the_kernel(kernel)) return launch_queued(*home.core, what, token);
+    const gil::detached scope;
     return launch_queued(*home.core, what, token);
 }
 
