@@ -416,3 +416,24 @@ def test_elements_of_a_size_nobody_has_are_refused(saxpy: loomy.Kernel) -> None:
         y = np.zeros(N)
         pool.launch(saxpy, X, y, 1.0).result(WAIT)
         assert (y == X).all()
+
+
+def test_a_number_that_is_written_is_an_array_without_dimensions() -> None:
+    kernel = loomy.kernel(kernels("native.c").any, signature="seen:i8!")
+    seen = np.zeros((), np.int64)
+    kernel(seen, n=5)
+    assert seen == 5
+    for wrong, error, message in [
+        (5, TypeError, "must be an array"),
+        (np.int64(5), BufferError, "is written to, but it is read-only"),
+        (np.zeros(1, np.int64), ValueError, "has 1 dimension where the kernel takes 0"),
+    ]:
+        with pytest.raises(error, match=f"argument 'seen' {message}"):
+            kernel(wrong, n=5)
+
+
+def test_no_arguments_is_a_signature_too() -> None:
+    kernel = loomy.kernel(kernels("native.c").any, signature="")
+    kernel(n=3)
+    with pytest.raises(TypeError, match="takes 0 arguments, got 1"):
+        kernel(X, n=3)

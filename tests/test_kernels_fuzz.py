@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers import LONG, identity
+from helpers import LONG
 
 np: Any = pytest.importorskip("numpy")
 hypothesis: Any = pytest.importorskip("hypothesis")
@@ -15,7 +15,6 @@ from hypothesis import strategies as st  # noqa: E402
 from kernel_tools import NO_COMPILER, kernels, plain  # noqa: E402
 
 import loomy  # noqa: E402
-from loomy import Pool  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER)),
@@ -114,12 +113,12 @@ def overlap_faults(output: Any, others: Arrays, *, in_place: bool) -> set[type[E
     return set()
 
 
-def call(kernel: loomy.Kernel, pool: Pool[int, int] | None, arguments: Arrays) -> Exception | None:
+def call(kernel: loomy.Kernel, arguments: Arrays, *, launch: bool) -> Exception | None:
     try:
-        if pool is None:
-            kernel(*arguments)
+        if launch:
+            loomy.default_pool().launch(kernel, *arguments).result(20)
         else:
-            pool.launch(kernel, *arguments).result(20)
+            kernel(*arguments)
     except (TypeError, ValueError, BufferError) as error:
         return error
     return None
@@ -165,8 +164,7 @@ def check(
         np.ndarray(out.shape, out.dtype, after, where, out.strides)[...] = expected
     else:
         after = bytearray(before)
-    with Pool(identity, size=2) as pool:
-        error = call(kernel, data.draw(st.sampled_from([None, pool])), arguments)
+    error = call(kernel, arguments, launch=data.draw(st.booleans()))
     if faults:
         assert type(error) in faults, f"{error!r} instead of one of {faults}"
     else:
