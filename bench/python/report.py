@@ -14,7 +14,7 @@ def render(table: Table, results: list[RowResult]) -> str:
     extras = list(dict.fromkeys(name for result in medians.values() for name in result.extra_names()))
     header = ["system", table.unit.name, "min .. max", "wall s", "cpu s", f"x {table.reference}", *extras]
     lines = [_cells(table, result, medians, extras) for result in results]
-    text = [f"### {table.title}", "", *_aligned([header, *lines])]
+    text = [f"### {table.title}", "", *aligned([header, *lines])]
     targets = [f"* {verdict(target, medians)}" for target in table.targets]
     notes = [f"* {note}" for note in table.notes]
     return "\n".join([*text, *([""] if targets or notes else []), *targets, *notes, ""])
@@ -64,7 +64,7 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _aligned(lines: list[list[str]]) -> list[str]:
+def aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rendered = [
         "| "

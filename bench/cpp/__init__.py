@@ -1,0 +1,1 @@
+"""The native benchmarks: building, running and showing them; see bench/README.md."""
