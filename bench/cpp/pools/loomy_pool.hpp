@@ -120,7 +120,7 @@ class loomy_pool_with_caller : public loomy_pool {
     void fan_out(std::uint64_t jobs, const Function& function) {
         if (jobs == 1) return call(function);
         const loomy::job_handle<items<Function>> all(new items<Function>(jobs, function));
-        loomy::slot* const free = core().try_borrow_for_batch();
+        loomy::slot* const free = core().try_borrow_to_share();
         if (core().submit(*all) != loomy::submitted::accepted)
             throw std::runtime_error("the pool takes no batch");
         if (free != nullptr) {
