@@ -7,7 +7,7 @@ from pathlib import Path
 from . import nanobench_from_pypi
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAMS = {"C1": "c1_queue", "C2": "c2_latency", "C3": "c3_pool"}
+PROGRAMS = {"C1": "c1_queue", "C2": "c2_latency", "C3": "c3_pool", "C4": "c4_kernel"}
 
 
 def build(folder: Path, nanobench: Path | None) -> None:

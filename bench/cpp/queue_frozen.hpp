@@ -58,7 +58,7 @@ class freezer {
 };
 
 // One thread uses the queue and is stopped at a moment that no one chose; another then has to get so many
-// pairs of push and pop done. If it has not in 5 ms, the stopped one is let go: the trial stalled. ns are per
+// pairs of push and pop done. If it has not in 20 ms, the stopped one is let go: the trial stalled. ns are per
 // pair of the other thread, p50 and p99 of the trials' means; `stalled` is the share of such trials.
 //
 // The queue always has more items than the stopped thread can have in its hands, so a healthy pop finds one.
@@ -107,10 +107,10 @@ class queue_frozen final : public contender {
     }
 
   private:
-    static constexpr std::uint64_t trials = 60;
+    static constexpr std::uint64_t trials = 40;
     static constexpr std::uint64_t pairs = 1000;
     static constexpr std::size_t prefill = 16;
-    static constexpr std::int64_t limit_ns = 5'000'000;
+    static constexpr std::int64_t limit_ns = 20'000'000;
 
     enum : std::uint32_t { disarmed, armed, fired };
 

@@ -148,7 +148,7 @@ class loomy_pool_with_caller : public loomy_pool {
                 done += mine.end - mine.begin;
             }
         }
-        void items_abandoned(range, loomy::phase) override {}
+        void payloads_abandoned(range, loomy::phase) override {}
         void on_abandoned(loomy::phase, bool) override {}
         void dispose() override { delete this; }
 
