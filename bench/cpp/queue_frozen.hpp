@@ -58,8 +58,8 @@ class freezer {
 };
 
 // One thread uses the queue and is stopped at a moment that no one chose; another then has to get so many
-// pairs of push and pop done. If it has not in 20 ms, the stopped one is let go: the trial stalled. ns are per
-// pair of the other thread, p50 and p99 of the trials' means; `stalled` is the share of such trials.
+// pairs of push and pop done. If it has not in 20 ms, the stopped one is let go: the trial stalled. ns are
+// per pair of the other thread, p50 and p99 of the trials' means; `stalled` is the share of such trials.
 //
 // The queue always has more items than the stopped thread can have in its hands, so a healthy pop finds one.
 template <class Queue>
