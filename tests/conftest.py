@@ -16,7 +16,7 @@ from helpers import identity_holds, wait_until
 import loomy
 from loomy import _default_pool
 
-AnyPool = loomy.Pool[Any, Any]
+AnyPool = loomy.Pool[Any, Any] | loomy.Executor
 
 TIMEOUT = 60.0  # of a test, enforced by pytest-timeout from a Python thread
 WATCHDOG = (
@@ -75,7 +75,7 @@ class Registry:
         return [pool for pool in (known() for known in self._pools) if pool is not None]
 
     def watch_constructors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for kind in (loomy.Pool, loomy.CallbackPool):
+        for kind in (loomy.Pool, loomy.CallbackPool, loomy.Executor):
             monkeypatch.setattr(kind, "__init__", self._watched_init(kind.__init__))
         monkeypatch.setattr(loomy.Pool, "from_workers", self._watched_from_workers())
 
@@ -121,9 +121,9 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.M
     if _default_pool._pool is not None:
         _default_pool._pool.close()  # it is made to be left open; the next test gets another
     for pool in registry.alive():
-        if not pool.closed:
+        if not is_closed(pool):
             problems.append(f"{pool!r} was left open")
-            pool.close()
+            close(pool)
     for pool in registry.alive():
         try:
             wait_until(functools.partial(_is_at_rest, pool), timeout=10.0)
@@ -135,6 +135,17 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.M
             problems.append(f"the thread {thread.name!r} is still alive")
     if problems and not request.node.stash.get(_failed, False):
         pytest.fail("\n".join(problems))
+
+
+def close(pool: AnyPool) -> None:
+    if isinstance(pool, loomy.Executor):
+        pool.shutdown(cancel_futures=True)
+    else:
+        pool.close()
+
+
+def is_closed(pool: AnyPool) -> bool:
+    return pool._shutdown if isinstance(pool, loomy.Executor) else pool.closed
 
 
 def _is_at_rest(pool: AnyPool) -> bool:
