@@ -134,6 +134,19 @@ def unraisable_errors() -> Iterator[list[BaseException | None]]:
         sys.unraisablehook = previous
 
 
+@contextmanager
+def one_busy_worker() -> Iterator[tuple[loomy.Executor, Gate]]:
+    """An executor whose only worker is held at the gate, so that what is submitted stays queued."""
+    with loomy.Executor(1) as executor, Gate() as gate:
+        executor.submit(gate.block, 0)
+        gate.wait_entered()
+        yield executor, gate
+
+
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
 def identity(payload: int) -> int:
     return payload
 

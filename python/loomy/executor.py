@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from loomy import _loomy
@@ -120,8 +121,8 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         submit = self.submit
-        if buffersize is None and getattr(submit, "__func__", None) is None:
-            # Nobody has another idea of what submitting is: one batch of calls, not a future for each.
+        if buffersize is None and isinstance(submit, BuiltinMethodType) and submit.__self__ is self:
+            # Nobody, subclass or mock, has another idea of submitting: one batch, not a future for each call.
             spread = len(iterables) != 1
             return self._map(fn, zip(*iterables, strict=False) if spread else iterables[0], spread, timeout)
         end = None if timeout is None else timeout + time.monotonic()
