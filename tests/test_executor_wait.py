@@ -252,24 +252,27 @@ def ends_by_as_completed(futures: list[Any]) -> Ends:
 @pytest.mark.usefixtures("_threads_take_turns_often")
 @pytest.mark.parametrize("look", [ends_by_result, ends_by_wait, ends_by_as_completed])
 def test_100_000_racing_cancels_waits_and_completions_lose_nothing(look: Callable[[list[Any]], Ends]) -> None:
-    rounds, each = 20, 5_000
+    rounds, each = 100, 1_000
     ran = [0] * (rounds * each)
 
-    def job(i: int) -> None:
+    def job(i: int, go: threading.Event) -> None:
+        go.wait(WAIT)
         ran[i] += 1
 
     def one_round(executor: Executor, turn: int) -> Ends:
         called: list[Any] = []
-        futures = [executor.submit(job, turn * each + i) for i in range(each)]
+        go = threading.Event()
+        futures = [executor.submit(job, turn * each + i, go) for i in range(each)]
         for future in futures[::10]:
             future.add_done_callback(called.append)
-        calls = [cancel_some, cancel_some, ends_by_result, look]
-        ends = in_threads(4, lambda index: calls[index](futures))[2:]
-        assert ends[0] == ends[1]
-        assert ends[0] is not None
-        assert sum(ends[0]) == each
+        calls: list[Callable[[list[Any]], Any]]
+        calls = [cancel_some, cancel_some, ends_by_result, look, lambda _: go.set()]
+        ends: Ends
+        _, _, ends, seen, _ = in_threads(5, lambda index: calls[index](futures))
+        assert seen == ends
+        assert sum(ends) == each
         wait_until(lambda: len(called) == each // 10, "the callbacks")
-        return ends[0]
+        return ends
 
     with Executor(4) as executor:
         all_ends = [one_round(executor, turn) for turn in range(rounds)]

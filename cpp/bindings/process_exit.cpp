@@ -39,7 +39,8 @@ PyObject* at_exit(PyObject*, PyObject*) {
         if (!is_executor(one)) one.core->stop_running();
     });
     python_pool::for_each([](python_pool& one) {
-        if (is_executor(one) || one.is_inside() || one.core->dead()) return;
+        // Of an executor only what Ctrl-C has stopped is still there past its own wait.
+        if ((is_executor(one) && !is_past_exit()) || one.is_inside() || one.core->dead()) return;
         const gil::detached scope;
         while (one.core->workers() != 0 && !exit_deadline.passed()) {
             (void)one.core->wait_for_size(0, exit_deadline);

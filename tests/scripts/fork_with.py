@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import gc
 import multiprocessing
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from _common import WAIT, scenario_of
 
 import loomy
-from loomy import AsyncResult, Context, Pool
+from loomy import AsyncResult, Context, Executor, Pool
 
 door = threading.Event()
 started = threading.Event()
@@ -305,6 +306,59 @@ def multiprocessing_from_inside_a_job() -> None:
         assert pool.process(7) == 7
 
 
+def executor_of_the_parent_is_refused() -> None:
+    with Executor(1) as executor:
+        finished, running = executor.submit(double, 4), executor.submit(job, 1)
+        queued = executor.submit(double, 5)
+        results = executor.map(double, [6])
+        assert started.wait(WAIT)
+
+        def check() -> None:
+            refuses(lambda: executor.submit(double, 1))
+            refuses(lambda: executor.map(double, [1]))
+            refuses(lambda: next(results))
+            refuses(running.result)
+            refuses(queued.exception)
+            assert finished.result() == 8
+            assert (running.done(), queued.done()) == (True, True)
+            done, pending = concurrent.futures.wait([finished, running, queued], 5)
+            assert (len(done), len(pending)) == (3, 0)
+            executor.shutdown()
+            with Executor(1) as another:
+                assert another.submit(double, 4).result(WAIT) == 8
+
+        in_child(check)
+        door.set()
+        assert (running.result(WAIT), queued.result(WAIT), list(results)) == (1, 10, [12])
+
+
+def multiprocessing_from_inside_a_job_of_an_executor() -> None:
+    method = multiprocessing.get_context("fork")
+
+    def new_executor_works() -> None:
+        with Executor(2) as executor:
+            assert list(executor.map(double, range(5))) == [0, 2, 4, 6, 8]
+
+    def forking() -> int:
+        process = method.Process(target=new_executor_works)
+        process.start()
+        process.join(WAIT)
+        return int(process.exitcode if process.exitcode is not None else -1)
+
+    with Executor(2) as executor:
+        assert [executor.submit(forking).result(WAIT) for _ in range(3)] == [0, 0, 0]
+
+
+def process_pool_from_inside_a_job_of_an_executor() -> None:
+    def parallel() -> list[int]:
+        method = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=method) as processes:
+            return list(processes.map(double, range(5)))
+
+    with Executor(1) as executor:
+        assert executor.submit(parallel).result(WAIT) == [0, 2, 4, 6, 8]
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -326,6 +380,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         child_that_exits_with_a_pool_of_its_own,
         multiprocessing_with_fork,
         multiprocessing_from_inside_a_job,
+        executor_of_the_parent_is_refused,
+        multiprocessing_from_inside_a_job_of_an_executor,
+        process_pool_from_inside_a_job_of_an_executor,
     )
 }
 
