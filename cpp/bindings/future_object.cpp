@@ -3,6 +3,7 @@
 #include <new>
 
 #include "arguments.hpp"
+#include "async_result_future.hpp"
 #include "errors.hpp"
 #include "future_view.hpp"
 #include "gil.hpp"
@@ -100,7 +101,9 @@ PyObject* future_result(PyObject* self, PyObject* const* args, Py_ssize_t count,
 PyObject* future_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     if (!wait_as_asked(self, args, count, names, "exception")) return nullptr;
     // Here, unlike in an AsyncResult, a cancelled job has no exception: asking for it raises.
-    return job_of(self).state() == phase::cancelled ? job_of(self).answer() : job_of(self).error();
+    if (job_of(self).state() == phase::cancelled) return job_of(self).answer();
+    // asyncio's wrappers ask where their loop runs. Some versions do not wrap a StopIteration, and never wake.
+    return error_as_asyncio_expects(job_of(self).error());
 }
 
 PyObject* future_done(PyObject* self, PyObject*) {
