@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 import threading
+import time
 import warnings
+from concurrent.futures import CancelledError
+from typing import Any
 
 import pytest
+from helpers import WAIT, Gate, double, one_busy_worker, raise_it
+from loops import Run, in_every_loop
 
 import loomy
 import loomy.aio
+from loomy import Executor
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -143,3 +150,99 @@ def test_many_jobs_gathered_lose_nothing() -> None:
             return await asyncio.gather(*[loop.run_in_executor(executor, abs, -i) for i in range(5_000)])
 
     assert asyncio.run(main()) == list(range(5_000))
+
+
+def test_addresses_are_looked_up_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        names.append(thread_name())
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noting)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Executor(1, "ours"))
+        assert await loop.getaddrinfo("127.0.0.1", 80)
+
+    asyncio.run(main())
+    assert names == ["ours_0"]
+
+
+@in_every_loop
+def test_the_loop_ends_its_default_executor(run: Run[Executor]) -> None:
+    slept = threading.Event()
+
+    def sleep() -> None:
+        time.sleep(0.05)
+        slept.set()
+
+    async def main() -> Executor:
+        executor = Executor(2)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(executor)
+        executor.submit(sleep)
+        await asyncio.to_thread(double, 4)
+        return executor
+
+    executor = run(main())
+    assert slept.is_set()
+    assert executor._shutdown
+    assert not any(thread.is_alive() for thread in executor._threads)
+
+
+@in_every_loop
+def test_run_in_executor_gives_results_and_errors(run: Run[None]) -> None:
+    async def main(executor: Executor) -> None:
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(executor, double, 4) == 8
+        with pytest.raises(ZeroDivisionError):
+            await loop.run_in_executor(executor, divmod, 1, 0)
+        calls = [loop.run_in_executor(executor, double, i) for i in range(500)]
+        assert await asyncio.gather(*calls) == [2 * i for i in range(500)]
+
+    with Executor(4) as executor:
+        run(main(executor))
+
+
+@in_every_loop
+def test_a_future_that_is_cancelled_cancels_its_wrapper(run: Run[None]) -> None:
+    async def main(executor: Executor) -> None:
+        future = executor.submit(double, 4)
+        wrapped = asyncio.wrap_future(future)
+        future.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(wrapped, WAIT)
+        with pytest.raises(CancelledError):
+            future.result(0)
+
+    with one_busy_worker() as (executor, _):
+        run(main(executor))
+
+
+@in_every_loop
+def test_31_a_stop_iteration_reaches_the_awaiter(run: Run[None]) -> None:
+    """As a RuntimeError, as from a generator. asyncio before 3.12.4 drops it, and its awaiter never wakes."""
+
+    async def main(executor: Executor) -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(RuntimeError) as caught:
+            await asyncio.wait_for(loop.run_in_executor(executor, raise_it, StopIteration(7)), 5)
+        assert isinstance(caught.value.__cause__, StopIteration)
+
+    with Executor(1) as executor:
+        run(main(executor))
+
+
+def test_a_task_that_gives_up_leaves_the_executor_working() -> None:
+    async def main(executor: Executor, gate: Gate) -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(loop.run_in_executor(executor, gate.block, 1), 0.02)
+        gate.open()
+        assert await loop.run_in_executor(executor, double, 4) == 8
+
+    with Executor(1) as executor, Gate() as gate:
+        asyncio.run(main(executor, gate))

@@ -351,6 +351,7 @@ OUTPUT = {
     "thread_that_submits_after_the_main_thread_has_ended": ["ran"],  # reliability 30
     "submitting_in_atexit": ["ran"],
     "submitting_too_late": ["cannot schedule new futures after interpreter shutdown"],
+    "no_thread_and_then_one": ["ran"],
     "ctrl_c_while_jobs_run": ["told to stop"],
 }
 

@@ -8,10 +8,11 @@ import pathlib
 import subprocess
 import sys
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
-from helpers import WAIT, double, identity, wait_until
+from helpers import WAIT, identity, wait_until
 
 import loomy
 from loomy import Pool
@@ -252,12 +253,22 @@ def test_without_any_thread_a_submission_fails_clearly_and_later_ones_work(
             raise RuntimeError("can't start new thread")
         start(thread)
 
+    runs = Counter[int]()
+
+    def job(payload: int) -> int:
+        runs[payload] += 1
+        return 2 * payload
+
     monkeypatch.setattr(threading.Thread, "start", failing)
-    with Pool(double, size=1, name="scarce") as pool:
-        with pytest.raises((RuntimeError, loomy.WorkerClosed)):
-            pool.process_async(4).wait(WAIT)
+    with Pool(job, size=1, name="scarce", affinity="worker") as pool:
+        for refused in (pool.process_async, pool.process):
+            with pytest.raises(RuntimeError, match="has no worker thread"):
+                refused(4)
         forbidden = False
-        assert pool.process_async(4).wait(WAIT) == 8
+        results = [pool.process_async(i) for i in range(300)]
+        assert [result.wait(WAIT) for result in results] == [2 * i for i in range(300)]
+        assert set(runs.values()) == {1}
+        assert pool.stats().submitted == 300
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")

@@ -59,9 +59,10 @@ int submit_result(python_pool& home, async_result* made, const call_limits& limi
     }
 }
 
-// The job was not accepted: nobody holds it any more.
+// The job was not accepted, so the queue's hold is nobody's; but one that was refused for want of a thread lies
+// in the queue, a husk, and that hold is the queue's until it comes upon it.
 void discard(async_result* made) {
-    (void)made->job.drop_hold();
+    if (made->job.state() == phase::pending) (void)made->job.drop_hold();
     Py_DECREF(reinterpret_cast<PyObject*>(made));
 }
 

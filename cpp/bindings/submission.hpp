@@ -13,7 +13,7 @@ namespace loomy::py {
 [[nodiscard]] int submit_result(python_pool& home, async_result* made, const call_limits& limits,
                                 bool full_is_none);
 
-// The job was not accepted: nobody holds it any more.
+// The job was not accepted. Ends the caller's reference.
 void discard(async_result* made);
 
 } // namespace loomy::py

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from unittest import mock
 
 from _common import WAIT, must_end, scenario_of
 
@@ -111,8 +113,9 @@ def thread_that_submits_after_the_main_thread_has_ended() -> None:
         futures: list[Future[int]] = [executor.submit(abs, -i) for i in range(100)]
         assert [future.result(WAIT) for future in futures] == list(range(100))
         assert list(executor.map(abs, range(10))) == list(range(10))
-        with Executor(1) as another:
-            assert another.submit(abs, -7).result(WAIT) == 7
+        if sys.version_info[:2] != (3, 12):  # which lets no thread start any more
+            with Executor(1) as another:
+                assert another.submit(abs, -7).result(WAIT) == 7
         executor.submit(sleep_and_say, "ran")
 
     threading.Thread(target=later).start()
@@ -120,6 +123,7 @@ def thread_that_submits_after_the_main_thread_has_ended() -> None:
 
 def submitting_in_atexit() -> None:
     executor = Executor(1)
+    executor.submit(abs, 1).result(WAIT)
 
     def at_exit() -> None:
         executor.submit(say, "ran").result(WAIT)
@@ -139,6 +143,39 @@ def submitting_too_late() -> None:
     atexit.unregister(loomy._loomy._after_threads)
     atexit.register(at_exit)
     atexit.register(loomy._loomy._after_threads)
+
+
+def no_thread(end: Callable[[Executor], object]) -> None:
+    """The system has no thread for the first job, then has one again."""
+    executor = Executor(1)
+    refused: list[str] = []
+    with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+        for _ in range(10):
+            try:
+                executor.submit(say, "a refused job ran")
+            except RuntimeError as error:
+                refused.append(str(error))
+    assert len(refused) == 10
+    assert all("has no worker thread" in message for message in refused)
+    end(executor)
+
+
+def no_thread_and_shut_down() -> None:
+    no_thread(Executor.shutdown)
+
+
+def no_thread_and_dropped() -> None:
+    no_thread(lambda executor: None)
+
+
+def no_thread_and_then_one() -> None:
+    def end(executor: Executor) -> None:
+        assert list(executor.map(abs, range(10))) == list(range(10))
+        assert [executor.submit(abs, i).result(WAIT) for i in range(300)] == list(range(300))
+        assert executor.stats().submitted == 310
+        executor.submit(say, "ran")
+
+    no_thread(end)
 
 
 def ctrl_c_while_jobs_run() -> None:
@@ -183,6 +220,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         thread_that_submits_after_the_main_thread_has_ended,
         submitting_in_atexit,
         submitting_too_late,
+        no_thread_and_shut_down,
+        no_thread_and_dropped,
+        no_thread_and_then_one,
         ctrl_c_while_jobs_run,
     )
 }
