@@ -102,7 +102,8 @@ PyObject* future_exception(PyObject* self, PyObject* const* args, Py_ssize_t cou
     if (!wait_as_asked(self, args, count, names, "exception")) return nullptr;
     // Here, unlike in an AsyncResult, a cancelled job has no exception: asking for it raises.
     if (job_of(self).state() == phase::cancelled) return job_of(self).answer();
-    // asyncio's wrappers ask where their loop runs. Some versions do not wrap a StopIteration, and never wake.
+    // asyncio's wrappers ask where their loop runs. Some versions do not wrap a StopIteration, and never
+    // wake.
     return error_as_asyncio_expects(job_of(self).error());
 }
 

@@ -59,8 +59,8 @@ int submit_result(python_pool& home, async_result* made, const call_limits& limi
     }
 }
 
-// The job was not accepted, so the queue's hold is nobody's; but one that was refused for want of a thread lies
-// in the queue, a husk, and that hold is the queue's until it comes upon it.
+// The job was not accepted, so the queue's hold is nobody's; but one that was refused for want of a thread
+// lies in the queue, a husk, and that hold is the queue's until it comes upon it.
 void discard(async_result* made) {
     if (made->job.state() == phase::pending) (void)made->job.drop_hold();
     Py_DECREF(reinterpret_cast<PyObject*>(made));

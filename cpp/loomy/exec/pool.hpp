@@ -47,8 +47,8 @@ class pool final : public ref_counted<pool> {
     // Jobs (pool.cpp).
 
     // Puts a pending job with one hold into the queue and sees to it that a worker will look. Lock-free, but
-    // for the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was, but `no_thread`:
-    // then it is refused, and a husk in the queue, whose hold it keeps until that comes upon it.
+    // for the start of a thread. Throws std::bad_alloc; unless accepted the job is as it was, but
+    // `no_thread`: then it is refused, and a husk in the queue, whose hold it keeps until that comes upon it.
     [[nodiscard]] submitted submit(job& next);
     // What submit does after it found `full`: waits until there may be a place. Blocking.
     // Returns `woken` as well when `stop` (a cancel token's flag, may be null) is raised and announce_places
