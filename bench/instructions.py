@@ -20,10 +20,12 @@ from typing import Any
 HERE = Path(__file__).parent
 FILE = HERE / "instructions.json"
 JOB = HERE / "instructions_job.py"
-CLOCK = HERE / "instructions_clock.c"
+LIBRARIES = {"clock": HERE / "instructions_clock.c", "kernel": HERE / "instructions_kernel.c"}
 
 SHORT, LONG = 2_000, 32_000
 """A path is run so many times in two processes; their difference is free of what a process does once."""
+MORE = {"chunk": 20}
+"""Times as often, for what is so short that one spin of the worker more or less would show."""
 
 Counts = dict[str, float]
 
@@ -110,11 +112,11 @@ def compare(counted: Counts, known: Counts, margin: float) -> tuple[list[str], b
 def count_all() -> Counts:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        clock = scratch / "clock.so"
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(clock), str(CLOCK)], check=True)
-        process, submit, collect, batch = (
-            per_job(path, scratch) for path in ("process", "submit", "collect", "batch")
-        )
+        for name, source in LIBRARIES.items():
+            command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(scratch / f"{name}.so"), str(source)]
+            subprocess.run(command, check=True)
+        paths = ("process", "submit", "collect", "batch", "launch", "chunk")
+        process, submit, collect, batch, launch, chunk = (per_job(path, scratch) for path in paths)
     return {
         "process": process[0],
         "submit": submit[0],
@@ -122,13 +124,16 @@ def count_all() -> Counts:
         "collect": round(collect[0] - submit[0], 1),
         "run": collect[1],
         "batch item": batch[0],
+        "launch": launch[0],
+        "chunk": chunk[1],
     }
 
 
 def per_job(path: str, scratch: Path) -> list[float]:
     """Of each thread that lives through the run: the caller's, then the worker's."""
-    short, long = count(path, SHORT, scratch), count(path, LONG, scratch)
-    return [round((b - a) / (LONG - SHORT), 1) for a, b in zip(short, long, strict=True)]
+    few, many = (times * MORE.get(path, 1) for times in (SHORT, LONG))
+    short, long = count(path, few, scratch), count(path, many, scratch)
+    return [round((b - a) / (many - few), 1) for a, b in zip(short, long, strict=True)]
 
 
 def count(path: str, jobs: int, scratch: Path) -> list[int]:
@@ -137,6 +142,7 @@ def count(path: str, jobs: int, scratch: Path) -> list[int]:
     command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
     command += [sys.executable, str(JOB), path, str(jobs)]
     environ = {**os.environ, "LD_PRELOAD": str(scratch / "clock.so"), "PYTHONHASHSEED": "0"}
+    environ["LOOMY_COUNTED_KERNEL"] = str(scratch / "kernel.so")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=scratch)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

@@ -4,6 +4,7 @@ Nothing here may depend on time or chance: the collector is off, no thread has t
 in loomy, and the function, the payloads and the results cost next to nothing themselves.
 """
 
+import ctypes
 import gc
 import os
 import sys
@@ -51,6 +52,30 @@ def batch(count: int) -> None:
     assert results.count(True) == count, "a result is wrong"
 
 
+def launch(count: int) -> None:
+    """As submit, with launches of a kernel over an array."""
+    held = Held()
+    start, kernel, array = held.pool.launch, nothing(), bytearray(512)
+    handles = []
+    for _ in range(count):
+        handles.append(start(kernel, array, n=64))
+    leave()
+
+
+def chunk(count: int) -> None:
+    """The worker runs so many chunks of one launch."""
+    pool = loomy.Pool(cheap, size=1)
+    ended = threading.Event()
+    pool.launch(nothing(), n=count, chunks=count).add_done_callback(lambda _: ended.set())
+    ended.wait()  # not in loomy: a spin would look at the clock, by which the worker claims more or less
+
+
+def nothing() -> loomy.Kernel:
+    function = ctypes.CDLL(os.environ["LOOMY_COUNTED_KERNEL"]).nothing
+    function.argtypes, function.restype = [ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p], ctypes.c_int
+    return loomy.kernel(function)
+
+
 class Held:
     """A pool of one worker, who is held up by a job until `release`, which returns when all has been run."""
 
@@ -96,7 +121,14 @@ def leave() -> None:
     os._exit(0)
 
 
-PATHS = {"process": process, "submit": submit, "collect": collect, "batch": batch}
+PATHS = {
+    "process": process,
+    "submit": submit,
+    "collect": collect,
+    "batch": batch,
+    "launch": launch,
+    "chunk": chunk,
+}
 
 if __name__ == "__main__":
     gc.disable()

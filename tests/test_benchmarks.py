@@ -47,6 +47,12 @@ def test_only_fan_outs_are_held_against_task_groups() -> None:
     assert of("round trip") == []
 
 
+def test_a_target_in_nanoseconds_needs_no_peer() -> None:
+    case = "empty chunk, one thread"
+    assert rows.verdicts([row(case, "loomy", 5.25, "C4")]) == ["loomy <= 10 ns: 5.25, met"]
+    assert rows.verdicts([row(case, "loomy", 10.5, "C4")]) == ["loomy <= 10 ns: 10.5, MISSED"]
+
+
 def test_each_native_program_is_built_and_run() -> None:
     text = (BENCH / "cpp" / "CMakeLists.txt").read_text()
     (built,) = re.findall(r"foreach\(program IN ITEMS ([\w ]+)\)", text)
