@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "pool_cases.hpp"
 #include "pools/all.hpp"
 #include "queue_ping_pong.hpp"
 #include "queues/all.hpp"
+#include "submit_to_start.hpp"
 #include "suite.hpp"
 #include "wake_up.hpp"
 

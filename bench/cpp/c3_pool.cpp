@@ -4,6 +4,7 @@
 
 #include "pool_cases.hpp"
 #include "pools/all.hpp"
+#include "submit_to_start.hpp"
 #include "suite.hpp"
 
 int main(int argc, char** argv) {

@@ -1,92 +1,18 @@
 #pragma once
 
-#include <sys/resource.h>
-
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "job_count.hpp"
 #include "latency_histogram.hpp"
 #include "loomy/base/clock.hpp"
-#include "loomy/sync/address_wait.hpp"
 #include "measure.hpp"
+#include "pool_support.hpp"
 #include "wake_up.hpp"
 
 namespace bench {
-
-// Jobs wait here, asleep, so that a worker is occupied.
-class barrier_gate {
-  public:
-    void pass() {
-        inside_.fetch_add(1, std::memory_order_release);
-        while (open_.load(std::memory_order_acquire) == 0)
-            (void)loomy::wait_on_address(open_, 0, loomy::deadline::never());
-    }
-    void await(unsigned jobs) const {
-        for (patience idle; inside_.load(std::memory_order_acquire) != jobs;) idle.wait();
-    }
-    void open() {
-        open_.store(1, std::memory_order_release);
-        loomy::wake_all_at_address(&open_);
-    }
-
-  private:
-    std::atomic<unsigned> inside_{0};
-    std::atomic<std::uint32_t> open_{0};
-};
-
-// Every thread of the pool runs a job at the same time, once: a warm-up by many small jobs starts only as
-// many threads as it needs.
-template <class Pool>
-void warm_up(Pool& pool, unsigned threads) {
-    if constexpr (requires { pool.own_threads(); }) threads = pool.own_threads();
-    barrier_gate gate;
-    job_count left;
-    for (unsigned i = 0; i < threads; ++i) {
-        pool.post([&] {
-            gate.pass();
-            left.add();
-        });
-    }
-    gate.await(threads);
-    gate.open();
-    left.await(threads);
-}
-
-// How often threads were put to sleep and woken during some jobs: what every system pays, whatever it counts
-// itself.
-template <class Pool>
-class sleep_count {
-  public:
-    explicit sleep_count(Pool& pool) : pool_(pool), switches_(switches()), wakes_(wakes()) {}
-    void report(sample& into, std::uint64_t jobs) const {
-        const double per_job = 1 / static_cast<double>(jobs);
-        if constexpr (counts_wakes) into.add("wakes_per_job", (wakes() - wakes_) * per_job);
-        into.add("switches_per_job", (switches() - switches_) * per_job);
-    }
-
-  private:
-    static constexpr bool counts_wakes = requires(Pool & pool) { pool.wakes(); };
-
-    [[nodiscard]] static double switches() {
-        rusage used{};
-        getrusage(RUSAGE_SELF, &used);
-        return static_cast<double>(used.ru_nvcsw);
-    }
-    [[nodiscard]] double wakes() const {
-        if constexpr (counts_wakes) return pool_.wakes();
-        return 0;
-    }
-
-    Pool& pool_;
-    const double switches_, wakes_;
-};
-
-inline constexpr unsigned workers = 2;
 
 // Jobs are queued while the only worker is held up: the price of a submission. Then the worker is let go,
 // unmeasured. With handles each can be waited for and cancelled; without, nobody hears of it again.
@@ -331,63 +257,6 @@ class idle_shutdown final : public contender {
 
   private:
     latency_histogram latencies_;
-};
-
-// A burst of jobs at a pool that has been idle for `gap_ns`: from just before each submission to the start of
-// its job.
-template <class Pool>
-class submit_to_start final : public contender {
-  public:
-    submit_to_start(std::int64_t gap_ns, std::uint64_t burst)
-        : gap_ns_(gap_ns), burst_(burst), stamps_(burst) {
-        warm_up(pool_, workers);
-    }
-    sample round() override {
-        const auto bursts = static_cast<std::uint64_t>(
-            40'000'000 / (gap_ns_ + 20'000 + 200 * static_cast<std::int64_t>(burst_)));
-        const std::uint64_t before = ran_.total();
-        double summed = 0;
-        const sleep_count<Pool> sleeps(pool_);
-        const double cpu = process_cpu_seconds();
-        const std::int64_t start = loomy::now_ns();
-        for (std::uint64_t i = 0; i < bursts; ++i) {
-            stay_awake(loomy::now_ns() + gap_ns_);
-            for (stamp& one : stamps_) {
-                one.sent_ns = loomy::now_ns();
-                pool_.post([this, &one] {
-                    one.started_ns = loomy::now_ns();
-                    ran_.add();
-                });
-            }
-            // Polling, not waiting: a waiter would run jobs itself, or sleep.
-            const std::uint64_t wanted = before + (i + 1) * burst_;
-            while (ran_.total() != wanted) loomy::cpu_pause();
-            for (const stamp& one : stamps_) {
-                latencies_.add(one.started_ns - one.sent_ns);
-                summed += static_cast<double>(one.started_ns - one.sent_ns);
-            }
-        }
-        sample taken;
-        taken.wall_seconds = static_cast<double>(loomy::now_ns() - start) * 1e-9;
-        taken.cpu_seconds = process_cpu_seconds() - cpu;
-        taken.ns = summed / static_cast<double>(bursts * burst_);
-        taken.p50 = latencies_.quantile(0.5);
-        taken.p99 = latencies_.quantile(0.99);
-        sleeps.report(taken, bursts * burst_);
-        return taken;
-    }
-
-  private:
-    struct stamp {
-        std::int64_t sent_ns = 0, started_ns = 0;
-    };
-
-    const std::int64_t gap_ns_;
-    const std::uint64_t burst_;
-    job_count ran_;
-    std::vector<stamp> stamps_; // a job's write is released by its count, which is read before the stamp is
-    latency_histogram latencies_;
-    Pool pool_{workers};
 };
 
 } // namespace bench
