@@ -192,20 +192,18 @@ def test_whoever_holds_the_condition_sees_no_end_that_was_not_told() -> None:
         assert future._state == "FINISHED"
 
 
-def test_what_done_says_the_condition_says_too() -> None:
-    """done() is true, so `wait` must find the future finished, though its worker has not told it yet."""
-    tries = 100
-    with Executor(1) as executor:
-        for _ in range(tries):
-            future = executor.submit(identity, 1)
-            assert future._condition is not None
-            while not future.done():
-                pass
+@pytest.mark.parametrize("tell", ["done", "result", "exception"])
+def test_what_a_future_says_its_condition_says_too(tell: str) -> None:
+    """`wait` must find finished what is known to be, though its worker has not come to tell it yet."""
+    with one_busy_worker() as (executor, gate):
+        future = executor.submit(identity, 1)
+        with future._condition:  # which the worker would need
+            gate.open()
+            wait_until(lambda: "finished" in repr(future), "the end of the job")
+            assert future._state == "RUNNING"
+            getattr(future, tell)()
             assert future._state == "FINISHED"
-            future = executor.submit(identity, 1)
-            assert future._condition is not None
-            future.result(WAIT)
-            assert future._state == "FINISHED"
+            assert wait([future], 0).done == {future}
 
 
 # Everything at once.
