@@ -64,8 +64,8 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         max_pending: the exact number of jobs that may be queued; `None` is no bound.
         on_full: when the queue is at that bound, "block" (Ctrl-C works), "raise" `PoolFull`, or "caller_runs"
             the job on the submitting thread, where no initializer was called.
-        copy_context: run each job in a copy of the submitter's `contextvars` context; in a `map` those that one worker
-            runs share a copy.
+        copy_context: run each job in a copy of the submitter's `contextvars` context; of a `map`, those that
+            one worker runs share a copy.
         spin: microseconds a worker looks for work before it sleeps; 0 never; `None` adapts to what pays.
 
     A job that waits for another job of the same executor runs it, or other queued jobs, instead of blocking.
