@@ -188,6 +188,26 @@ def compare(pool: AnyPool, draw: Any) -> None:
         assert ours == expected, way
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("operands", [("?", "D"), ("D", "?"), ("D", "F")])
+@pytest.mark.parametrize("out", [None, "f8"])
+def test_numpy_warns_once_of_imaginary_parts_that_are_thrown_away(
+    pool: AnyPool, way: str, operands: tuple[str, str], out: str | None
+) -> None:
+    args = [numbers(dtype) for dtype in operands]
+    options: dict[str, Any] = {"casting": "unsafe", "dtype": "f8"}
+
+    def call(function: Any) -> Any:
+        given = {} if out is None else {"out": (np.zeros(LARGE, dtype=out),)}
+        with np.errstate(all="ignore"):
+            return function(*args, **options, **given)
+
+    expected = outcome(lambda: call(np.add))
+    assert expected.warned, "NumPy warns of it"
+    with sharing(way):
+        assert outcome(lambda: call(lambda *a, **k: share_if_possible(pool, np.add, *a, **k))) == expected
+
+
 def overlapping() -> dict[str, tuple[Any, Any]]:
     """Names and pairs of input and output that have memory in common."""
     base = numbers("f8", 3 * LARGE)

@@ -59,6 +59,8 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
         return None  # the call will raise it too
     if any(dtype.char not in PLAIN for dtype in dtypes) or not is_free_of_overlap(inputs, outputs, where):
         return None
+    if warns_of_casts(inputs, outputs, dtypes):
+        return None
     return Operands(
         ufunc, inputs, outputs, where, options, dtypes, call_info,
         where is None and all(map(needs_no_cast, (*inputs, *outputs), dtypes)),
@@ -169,6 +171,21 @@ def needs_no_cast(given: Any, dtype: np.dtype[Any]) -> bool:
     if given is None or not isinstance(given, np.ndarray) or given.ndim == 0:
         return True  # is made as it is needed
     return given.dtype == dtype and given.flags.aligned and given.dtype.isnative
+
+
+def warns_of_casts(
+    inputs: tuple[Any, ...], outputs: tuple[Array | None, ...], dtypes: tuple[np.dtype[Any], ...]
+) -> bool:
+    """Whether imaginary parts are thrown away, of which NumPy warns once for a call, not once for a piece."""
+    into_loop = zip(
+        (np.iscomplexobj(given) for given in inputs), (dtype.kind == "c" for dtype in dtypes), strict=False
+    )
+    out_of_loop = (
+        (dtype.kind == "c", np.iscomplexobj(output))
+        for output, dtype in zip(outputs, dtypes[len(inputs) :], strict=True)
+        if output is not None
+    )
+    return any(before and not after for before, after in (*into_loop, *out_of_loop))
 
 
 def is_free_of_overlap(
