@@ -51,10 +51,7 @@ void log_unseen_error(python_job& job) {
         Py_DECREF(exception);
     }
     if (PyErr_Occurred() != nullptr) errors::report_unraisable("AsyncResult", nullptr);
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
 }
 
 void finalize(PyObject* self) {

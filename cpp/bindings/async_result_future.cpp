@@ -226,8 +226,7 @@ PyObject* error_as_asyncio_expects(PyObject* error) {
         return nullptr;
     }
     Py_DECREF(reinterpret_cast<PyObject*>(loop));
-    errors::raise(error);
-    Py_DECREF(error);
+    errors::put_back(error);
     errors::wrap_stop_iteration();
     return errors::take_raised();
 }

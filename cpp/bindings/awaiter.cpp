@@ -105,8 +105,7 @@ PySendResult step(awaiter* self, PyObject** out) {
     if (first == before::failed) {
         PyObject* const raised = errors::take_raised();
         give_up(self);
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
         return PYGEN_ERROR;
     }
     return answer_or_suspend(self, out);
@@ -153,8 +152,7 @@ PyObject* awaiter_throw(PyObject* self, PyObject* const* args, Py_ssize_t count)
     if (count > 2 && PyTraceBack_Check(args[2])) {
         PyObject* const raised = errors::take_raised();
         (void)PyException_SetTraceback(raised, args[2]);
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
     }
     return nullptr;
 }
@@ -213,8 +211,7 @@ PyObject* awaiter_result(PyObject* self, PyObject*) {
     PyObject* const error = mine->cancel_message != Py_None ? PyObject_CallOneArg(type, mine->cancel_message)
                                                             : PyObject_CallNoArgs(type);
     if (error == nullptr) return nullptr;
-    errors::raise(error);
-    Py_DECREF(error);
+    errors::put_back(error);
     return nullptr;
 }
 

@@ -80,8 +80,7 @@ PyObject* python_batch::take_outcome(std::uint64_t index) {
             return items_.take(index);
         case batch_stream::outcome::none: // running when the batch was abandoned
             if (PyObject* const error = item_error(state())) {
-                errors::raise(error);
-                Py_DECREF(error);
+                errors::put_back(error);
             }
             return nullptr;
         case batch_stream::outcome::failure:
@@ -98,8 +97,7 @@ PyObject* python_batch::take_outcome(std::uint64_t index) {
     }
     Py_XDECREF(key);
     if (error == nullptr) return PyErr_Occurred() == nullptr ? PyErr_NoMemory() : nullptr;
-    errors::raise(error);
-    Py_DECREF(error);
+    errors::put_back(error);
     return nullptr;
 }
 

@@ -37,10 +37,7 @@ python_pool* default_pool() {
     PyObject* const saved = errors::take_raised();
     python_pool* const home = ask_python();
     PyErr_Clear();
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
     return home;
 }
 

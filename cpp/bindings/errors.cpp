@@ -65,6 +65,12 @@ void raise(PyObject* exception) noexcept {
 #endif
 }
 
+void put_back(PyObject* taken) noexcept {
+    if (taken == nullptr) return;
+    raise(taken);
+    Py_DECREF(taken);
+}
+
 PyObject* make(PyObject* type, PyObject* cause, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);

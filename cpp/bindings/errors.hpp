@@ -20,6 +20,9 @@ namespace loomy::py::errors {
 [[nodiscard]] PyObject* take_raised() noexcept;
 // Sets an exception object, keeping its traceback. Borrows it.
 void raise(PyObject* exception) noexcept;
+// Sets again what take_raised took, in place of what was set meanwhile; nothing for null. Steals. By hand and
+// not by a destructor, which would run without the interpreter where a thread is unwound at exit.
+void put_back(PyObject* taken) noexcept;
 // A new exception `type(message)`, not raised; null with an error set. `cause` may be null; borrowed.
 [[nodiscard]] PyObject* make(PyObject* type, PyObject* cause, const char* format, ...);
 // The StopIteration that is set, if one is, becomes a RuntimeError with it as its cause.

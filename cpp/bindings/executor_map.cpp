@@ -35,9 +35,7 @@ void end(executor_results* self) {
     PyObject* const saved = errors::take_raised();
     if (self->started && !batch->finished()) (void)batch->home->core->abandon(*batch, phase::cancelled);
     batch->release();
-    if (saved == nullptr) return;
-    errors::raise(saved);
-    Py_DECREF(saved);
+    errors::put_back(saved);
 }
 
 // 1: the item has an outcome or the batch has ended, 0: timed out, -1: a signal handler raised, or the pool

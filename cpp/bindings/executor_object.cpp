@@ -79,10 +79,7 @@ void finalize(PyObject* self) {
     if (home == nullptr) return;
     PyObject* const saved = errors::take_raised();
     home->core->drain();
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
 }
 
 PyMethodDef methods[] = {

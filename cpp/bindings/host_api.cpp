@@ -94,8 +94,7 @@ bool wait_interruptibly(host_flight& one) {
         const gil::detached scope;
         wait_to_the_end(one);
     }
-    errors::raise(raised);
-    Py_DECREF(raised);
+    errors::put_back(raised);
     return false;
 }
 
@@ -112,8 +111,7 @@ int finish(host_flight& one) {
     const launch_outcome end = one.outcome();
     if (end.code == LOOMY_EPYTHON && attached) {
         if (auto* const error = static_cast<PyObject*>(one.take_foreign_error())) {
-            errors::raise(error);
-            Py_DECREF(error);
+            errors::put_back(error);
         }
     }
     return status_of(end);

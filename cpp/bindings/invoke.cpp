@@ -106,8 +106,7 @@ bool is_interrupt_of_this_thread() {
     const bool interrupt = verdict != Py_False; // in doubt it is the user who wants to stop
     Py_XDECREF(verdict);
     PyErr_Clear();
-    errors::raise(raised);
-    Py_DECREF(raised);
+    errors::put_back(raised);
     return interrupt;
 }
 

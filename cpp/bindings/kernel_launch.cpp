@@ -84,8 +84,7 @@ PyObject* outcome_here(python_launch& what, const kernel_object& kernel, const p
     PyObject* const error = end.as == phase::done ? launch_error(what, kernel.name, home.name)
                                                   : launch_abandoned(end.as, kernel, home, limits);
     if (error != nullptr) {
-        errors::raise(error);
-        Py_DECREF(error);
+        errors::put_back(error);
     }
     return nullptr;
 }

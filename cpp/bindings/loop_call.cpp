@@ -59,10 +59,7 @@ bool run(event_loop& of, loop_call& one, lent_context& lent) {
         } else if (PyContext_Exit(one.context) != 0) {
             PyErr_Clear();
         }
-        if (raised != nullptr) {
-            errors::raise(raised);
-            Py_DECREF(raised);
-        }
+        errors::put_back(raised);
     }
     if (nothing == nullptr) return survived(of, one);
     Py_DECREF(nothing);
@@ -90,8 +87,7 @@ bool run_arrived(event_loop& mine) {
         mine.post(*one);
         one = next;
     }
-    errors::raise(raised);
-    Py_DECREF(raised);
+    errors::put_back(raised);
     return false;
 }
 

@@ -121,8 +121,7 @@ int outstanding(map_iterator* self) {
     if (pull_ahead(map) < 0) {
         PyObject* const raised = errors::take_raised();
         close_map(self);
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
         return 0;
     }
     if (self->state == nullptr) return 0; // closed by the payloads' own iterator
@@ -130,8 +129,7 @@ int outstanding(map_iterator* self) {
     PyObject* const error = std::exchange(map.source_error, nullptr);
     close_map(self);
     if (error != nullptr) {
-        errors::raise(error);
-        Py_DECREF(error);
+        errors::put_back(error);
     }
     return 0;
 }
@@ -165,8 +163,7 @@ PyObject* map_next(PyObject* self) {
         if (woken < 0) {
             PyObject* const raised = errors::take_raised();
             close_map(iterator);
-            errors::raise(raised);
-            Py_DECREF(raised);
+            errors::put_back(raised);
             return nullptr;
         }
         wait_ends(map);
@@ -177,8 +174,7 @@ PyObject* map_next(PyObject* self) {
     if (answer == nullptr) {
         PyObject* const raised = errors::take_raised();
         close_map(iterator);
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
     }
     return answer;
 }
@@ -267,10 +263,7 @@ void map_dealloc(PyObject* self) {
     if (as_map(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
     PyObject* const saved = errors::take_raised();
     close_map(as_map(self));
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
     PyObject_GC_Del(self);
 }
 

@@ -149,8 +149,7 @@ PyObject* wait_and_collect(python_pool& home, python_batch& whole) {
     if (woken > 0) return whole.collect(phase::done);
     PyObject* const raised = errors::take_raised();
     (void)home.core->abandon(whole, phase::cancelled);
-    errors::raise(raised);
-    Py_DECREF(raised);
+    errors::put_back(raised);
     return nullptr;
 }
 
@@ -198,8 +197,7 @@ PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t c
         } else {
             PyObject* const raised = errors::take_raised();
             (void)end_batch_result(result->job, phase::cancelled);
-            errors::raise(raised);
-            Py_DECREF(raised);
+            errors::put_back(raised);
         }
         Py_DECREF(answer);
         return value;

@@ -41,9 +41,7 @@ PyObject* broken_error() {
 
 PyObject* raise_not_running(const python_pool& home) {
     if (home.broken.load(std::memory_order_relaxed)) {
-        PyObject* const error = broken_error();
-        if (error != nullptr) errors::raise(error);
-        Py_XDECREF(error);
+        errors::put_back(broken_error());
         return nullptr;
     }
     if (home.core->dead()) {
@@ -71,8 +69,7 @@ PyObject* raise_full(python_pool& home) {
             depth),
         depth);
     if (error != nullptr) {
-        errors::raise(error);
-        Py_DECREF(error);
+        errors::put_back(error);
     }
     return nullptr;
 }

@@ -97,10 +97,7 @@ void finalize(PyObject* self) {
     }
     // Without waiting: this may be any thread, one of the pool's own jobs included.
     home->core->discard();
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
 }
 
 int clear(PyObject* self) {

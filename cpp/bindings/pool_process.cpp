@@ -74,8 +74,7 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     (failure == nullptr ? stats.completed : stats.failed).add();
     stats.finished.add();
     if (failure != nullptr) {
-        errors::raise(failure);
-        Py_DECREF(failure);
+        errors::put_back(failure);
     }
     Py_XDECREF(table);
     Py_XDECREF(target);
@@ -140,8 +139,7 @@ PyObject* wait_for_answer(python_pool& home, async_result* made, int woken) {
         PyObject* const raised = errors::take_raised();
         (void)home.core->abandon(made->job, phase::cancelled);
         made->job.note_error_was_seen();
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
     }
     Py_DECREF(reinterpret_cast<PyObject*>(made));
     return answer;

@@ -74,8 +74,7 @@ PyObject* after_threads(PyObject*, PyObject*) {
         return nothing;
     }
     Py_DECREF(nothing);
-    errors::raise(interrupt);
-    Py_DECREF(interrupt);
+    errors::put_back(interrupt);
     return nullptr;
 }
 

@@ -218,8 +218,7 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
         PyObject* const raised = errors::take_raised();
         Py_XSETREF(interrupt_, Py_NewRef(raised));
         (void)home->core->abandon(*this, phase::cancelled);
-        errors::raise(raised);
-        Py_DECREF(raised);
+        errors::put_back(raised);
     }
     PyObject* failure = result == nullptr ? job_failure(*home, on.where) : nullptr;
 

@@ -140,10 +140,7 @@ void python_job::end_if_over() {
     PyObject* const raised = errors::take_raised();
     const cancel_reason over = limits->token->check();
     if (over != cancel_reason::none) (void)home->core->abandon(*this, phase_for(over));
-    if (raised != nullptr) {
-        errors::raise(raised);
-        Py_DECREF(raised);
-    }
+    errors::put_back(raised);
 }
 
 // Calls the function between its hooks. `stands` tells whether the outcome is the job's answer, or somebody

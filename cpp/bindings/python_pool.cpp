@@ -95,10 +95,7 @@ bool python_pool::start_thread(slot& self) {
     } else {
         PyErr_Clear();
     }
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
     return started;
 }
 

@@ -143,10 +143,7 @@ bool start_service_thread(void (*entry)(void*), void* argument) {
     const bool started = thread != nullptr;
     Py_XDECREF(thread);
     if (!started) PyErr_Clear();
-    if (saved != nullptr) {
-        errors::raise(saved);
-        Py_DECREF(saved);
-    }
+    errors::put_back(saved);
     return started;
 }
 

@@ -87,8 +87,7 @@ chunks_end end_of(launch& one, const python_pool& home) {
     }
     if (end.code == LOOMY_OK) return chunks_end::done;
     if (auto* const error = static_cast<PyObject*>(one.take_foreign_error())) {
-        errors::raise(error);
-        Py_DECREF(error);
+        errors::put_back(error);
     } else {
         raise_unexplained();
     }
@@ -127,8 +126,7 @@ chunks_end run_chunks(python_pool& home, std::int64_t items, chunk_body& body) {
     }
     if (answer != submitted::accepted) return chunks_end::refused;
     if (PyObject* const interrupt = wait_for_end(*one)) {
-        errors::raise(interrupt);
-        Py_DECREF(interrupt);
+        errors::put_back(interrupt);
         return chunks_end::failed;
     }
     return end_of(*one, home);
