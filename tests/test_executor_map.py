@@ -14,7 +14,7 @@ import pytest
 from helpers import WAIT, Background, Gate, double, identity, wait_until
 from test_garbage import Watch, without_collector
 
-from loomy import Executor, Future
+from loomy import Executor, Future, Hooks
 
 BOUNDS = pytest.mark.parametrize("buffersize", [None, 1, 3])
 
@@ -403,3 +403,17 @@ def test_results_are_handed_on_and_not_kept() -> None:
             assert thing is not None
             del thing
         wait_until(lambda: watch.alive() == 0)
+
+
+def test_a_result_comes_after_its_hook_and_its_count() -> None:
+    completed: list[int] = []
+
+    class Slow(Hooks[Any, Any]):
+        def on_job_complete(self, payload: Any, result: Any, duration: float) -> None:
+            time.sleep(0.1)  # long enough for whoever waits for the result to go on, if it may
+            completed.append(result)
+
+    with Executor(1, hooks=Slow()) as executor:
+        for result in executor.map(abs, [-1, -2, -3]):
+            assert completed[-1] == result
+            assert executor.stats().completed >= result

@@ -108,22 +108,25 @@ void python_batch::look_around(participant& on) {
     if (on.leaves) alone_until_ns_.store(now + alone_for_ns, std::memory_order_relaxed);
 }
 
+inline PyObject* python_batch::call_function(PyObject* function, PyObject* payload) const {
+    if (spread_) return PyObject_CallObject(function, payload);
+    PyObject* const arguments[] = {nullptr, payload};
+    return PyObject_Vectorcall(function, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+}
+
 // The common case of run_item: a plain function without hooks, limits or interrupts, and neither a look
 // around nor the clock is due.
 inline bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
     slot_stats& stats = on.where.where.stats;
     PyObject* const payload = items_.take(index);
     stats.started.add();
-    PyObject* const arguments[] = {nullptr, payload};
-    PyObject* const result =
-        spread_ ? PyObject_CallObject(on.target, payload)
-                : PyObject_Vectorcall(on.target, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    PyObject* const result = call_function(on.target, payload);
     if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
     items_.put(index, result);
-    mark(index, batch_stream::outcome::result);
     stats.completed.add();
     stats.finished.add();
     Py_DECREF(payload);
+    mark(index, batch_stream::outcome::result);
     return true;
 }
 
@@ -142,8 +145,7 @@ PyObject* python_batch::call_item(participant& on, PyObject* payload) {
         PyErr_SetString(errors::pool_not_running(), "the pool was collected before the item started");
         return nullptr;
     }
-    if (stream_)
-        return spread_ ? PyObject_CallObject(on.target, payload) : PyObject_CallOneArg(on.target, payload);
+    if (stream_) return call_function(on.target, payload);
     if (home->kind == pool_kind::callbacks && PyCallable_Check(payload) == 0) {
         PyErr_Format(errors::job_not_callable(),
                      "a pool of callbacks takes zero-argument callables, not %.100s",
@@ -231,8 +233,6 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
         if (stands && result != nullptr) items_.put(index, Py_NewRef(result));
         if (stands && failure != nullptr) put_failure(index, failure);
     }
-    if (stands)
-        mark(index, result != nullptr ? batch_stream::outcome::result : batch_stream::outcome::failure);
     if (on.hooks != nullptr) {
         const double seconds = static_cast<double>(took) * 1e-9;
         PyObject* const error = stands ? Py_XNewRef(failure) : item_error(state());
@@ -252,9 +252,11 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
         on.where.where.interruption.end(!stands, [&] { home->interrupt(on.where.where); });
         gil::ensure_attached();
     }
+    const auto outcome = result != nullptr ? batch_stream::outcome::result : batch_stream::outcome::failure;
     Py_XDECREF(result);
     Py_XDECREF(failure);
     Py_DECREF(payload);
+    if (stands) mark(index, outcome);
     return stands;
 }
 

@@ -69,7 +69,10 @@ class python_batch final : public batch {
     void put_failure(std::uint64_t index, PyObject* error);
     [[nodiscard]] PyObject* item_error(phase as) const;
 
+    [[nodiscard]] PyObject* call_function(PyObject* function, PyObject* payload) const;
     [[nodiscard]] PyObject* call_item(participant& on, PyObject* payload);
+    // The last of an item: whoever takes its outcome finds it counted, told to the hooks, and its payload
+    // gone.
     void mark(std::uint64_t index, batch_stream::outcome what) noexcept {
         if (stream_) stream_->mark(index, what);
     }
