@@ -91,31 +91,11 @@ PyObject* represent(PyObject* self) {
 
 // Methods.
 
-PyObject* no_answer_yet() {
-    PyErr_SetString(PyExc_TimeoutError,
-                    "the job has not ended yet; it goes on, wait for it again or cancel() it");
-    return nullptr;
-}
-
-// Waits as wait(timeout) and exception(timeout) are asked to. True when the job has finished, else an error
-// is set.
-bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
-                   const char* what) {
-    static const argument_names expected{"timeout"};
-    PyObject* timeout = nullptr;
-    if (!expected.parse(what, args, count, names, 0, 1, &timeout)) return false;
-    deadline until;
-    if (!parse_timeout(timeout, &until, "timeout")) return false;
-    if (as_result(self)->job.finished()) return true;
-    const int woken = wait_for(as_result(self), until);
-    if (woken == 0) (void)no_answer_yet();
-    return woken > 0;
-}
-
 PyObject* result_wait(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     if (count == 0 && names == nullptr && as_result(self)->job.finished())
         return as_result(self)->job.answer();
-    return wait_as_asked(self, args, count, names, "wait") ? as_result(self)->job.answer() : nullptr;
+    return wait_as_asked(as_result(self), args, count, names, "wait") ? as_result(self)->job.answer()
+                                                                      : nullptr;
 }
 
 PyObject* result_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -125,7 +105,7 @@ PyObject* result_result(PyObject* self, PyObject* const* args, Py_ssize_t count,
 }
 
 PyObject* result_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    const bool ended = wait_as_asked(self, args, count, names, "exception");
+    const bool ended = wait_as_asked(as_result(self), args, count, names, "exception");
     // Of a pool that died in a fork: done() is true, and that nothing will come is the exception.
     if (!ended)
         return is_dead(as_result(self)) && PyErr_ExceptionMatches(errors::pool_not_running())
@@ -294,6 +274,22 @@ PyObject* answer_outside_iteration(python_job& job) {
     PyObject* const answer = job.answer();
     if (answer == nullptr) errors::wrap_stop_iteration();
     return answer;
+}
+
+bool wait_as_asked(async_result* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                   const char* method) {
+    static const argument_names expected{"timeout"};
+    PyObject* timeout = nullptr;
+    if (!expected.parse(method, args, count, names, 0, 1, &timeout)) return false;
+    deadline until;
+    if (!parse_timeout(timeout, &until, "timeout")) return false;
+    if (self->job.finished()) return true;
+    const int woken = wait_for(self, until);
+    if (woken == 0) {
+        PyErr_SetString(PyExc_TimeoutError,
+                        "the job has not ended yet; it goes on, wait for it again or cancel() it");
+    }
+    return woken > 0;
 }
 
 int wait_for(async_result* self, deadline until) {

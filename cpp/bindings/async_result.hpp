@@ -53,6 +53,11 @@ bool cancel_result(async_result* self);
 // fork.
 [[nodiscard]] int wait_for(async_result* self, deadline until);
 
+// Waits as its methods with the one argument `timeout` are asked to. True when the job has finished, else an
+// error is set.
+[[nodiscard]] bool wait_as_asked(async_result* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                                 const char* method);
+
 // Calls callback(self) once it has ended, on the thread that ends it, or now. None, or null with an error
 // set.
 [[nodiscard]] PyObject* add_done_callback(async_result* self, PyObject* callback);

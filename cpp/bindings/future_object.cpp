@@ -8,7 +8,6 @@
 #include "future_view.hpp"
 #include "gil.hpp"
 #include "python_module.hpp"
-#include "timeout.hpp"
 
 namespace loomy::py {
 namespace {
@@ -74,32 +73,18 @@ PyObject* represent(PyObject* self) {
 
 // Methods.
 
-// Waits as result(timeout) and exception(timeout) are asked to. True when the job has ended, else an error is
-// set.
-bool wait_as_asked(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
-                   const char* what) {
-    static const argument_names expected{"timeout"};
-    PyObject* timeout = nullptr;
-    if (!expected.parse(what, args, count, names, 0, 1, &timeout)) return false;
-    deadline until;
-    if (!parse_timeout(timeout, &until, "timeout")) return false;
-    if (!job_of(self).finished()) {
-        const int woken = wait_for(as_future(self), until);
-        if (woken == 0) {
-            PyErr_SetString(PyExc_TimeoutError,
-                            "the job has not ended yet; it goes on, wait for it again or cancel() it");
-        }
-        if (woken <= 0) return false;
-    }
-    return settle_if_touched(self);
+// As wait_as_asked; then the condition, if somebody looks at it, says the same.
+bool wait_and_settle(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                     const char* method) {
+    return wait_as_asked(as_future(self), args, count, names, method) && settle_if_touched(self);
 }
 
 PyObject* future_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    return wait_as_asked(self, args, count, names, "result") ? job_of(self).answer() : nullptr;
+    return wait_and_settle(self, args, count, names, "result") ? job_of(self).answer() : nullptr;
 }
 
 PyObject* future_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    if (!wait_as_asked(self, args, count, names, "exception")) return nullptr;
+    if (!wait_and_settle(self, args, count, names, "exception")) return nullptr;
     // Here, unlike in an AsyncResult, a cancelled job has no exception: asking for it raises.
     if (job_of(self).state() == phase::cancelled) return job_of(self).answer();
     // asyncio's wrappers ask where their loop runs. Some versions do not wrap a StopIteration, and never

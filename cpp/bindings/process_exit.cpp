@@ -28,8 +28,7 @@ bool is_executor(const python_pool& one) noexcept {
     return one.kind == pool_kind::executor;
 }
 
-// The main thread has ended; other threads may go on, and may go on using executors.
-PyObject* at_exit(PyObject*, PyObject*) {
+void close_pools() {
     exiting.store(true, std::memory_order_relaxed);
     exit_deadline = deadline::after(exit_grace_ns);
     python_pool::for_each([](python_pool& one) {
@@ -51,6 +50,11 @@ PyObject* at_exit(PyObject*, PyObject*) {
         (void)timer::stop(exit_deadline);
         (void)interrupter::stop(exit_deadline);
     }
+}
+
+// The main thread has ended; other threads may go on, and may go on using executors.
+PyObject* at_exit(PyObject*, PyObject*) {
+    close_pools();
     Py_RETURN_NONE;
 }
 
@@ -68,14 +72,10 @@ PyObject* after_threads(PyObject*, PyObject*) {
     });
     past_exit.store(true, std::memory_order_relaxed);
     PyObject* const interrupt = errors::take_raised();
-    PyObject* const nothing = at_exit(nullptr, nullptr);
-    if (interrupt == nullptr || nothing == nullptr) {
-        Py_XDECREF(interrupt);
-        return nothing;
-    }
-    Py_DECREF(nothing);
+    close_pools();
     errors::put_back(interrupt);
-    return nullptr;
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    Py_RETURN_NONE;
 }
 
 PyObject* before_fork(PyObject*, PyObject*) {
