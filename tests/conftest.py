@@ -118,8 +118,8 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.M
     registry.watch_constructors(monkeypatch)
     yield
     problems: list[str] = []
-    if _default_pool._pool is not None:
-        _default_pool._pool.close()  # it is made to be left open; the next test gets another
+    if _default_pool._shared._pool is not None:
+        _default_pool._shared._pool.close()  # it is made to be left open; the next test gets another
     for pool in registry.alive():
         if not is_closed(pool):
             problems.append(f"{pool!r} was left open")

@@ -22,7 +22,7 @@ from loomy.aio import _shared, to_thread
 @pytest.fixture(autouse=True)
 def _close_the_shared_pool() -> Iterator[None]:
     yield
-    _shared.pool().shutdown()
+    _shared.get().shutdown()
 
 
 @in_every_loop
@@ -112,11 +112,11 @@ def test_a_call_that_has_not_started_when_it_is_cancelled_never_does() -> None:
 
     async def main() -> None:
         with Gate() as gate:
-            size = _shared.pool().size
+            size = _shared.get().size
             held = [asyncio.create_task(to_thread(gate.block, i)) for i in range(size)]
-            await soon(lambda: _shared.pool().running == size)
+            await soon(lambda: _shared.get().running == size)
             late = asyncio.create_task(to_thread(ran.append, 1))
-            await soon(lambda: _shared.pool().queue_length == 1)
+            await soon(lambda: _shared.get().queue_length == 1)
             late.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await late
@@ -128,7 +128,7 @@ def test_a_call_that_has_not_started_when_it_is_cancelled_never_does() -> None:
 
 
 def test_as_many_threads_as_asyncio_has() -> None:
-    assert _shared.pool().size == min(32, (os.cpu_count() or 1) + 4)
+    assert _shared.get().size == min(32, (os.cpu_count() or 1) + 4)
 
 
 def test_loops_in_several_threads_share_the_pool() -> None:
@@ -142,7 +142,7 @@ def test_loops_in_several_threads_share_the_pool() -> None:
 def test_a_closed_pool_is_replaced() -> None:
     async def main() -> None:
         assert await to_thread(int, 1) == 1
-        _shared.pool().close()
+        _shared.get().close()
         assert await to_thread(int, 2) == 2
 
     asyncio.run(main())

@@ -19,7 +19,7 @@ from loomy.aio import _shared
 @pytest.fixture(autouse=True)
 def _close_the_shared_pool() -> Iterator[None]:
     yield
-    _shared.pool().shutdown()
+    _shared.get().shutdown()
 
 
 def digest(line: bytes) -> bytes:

@@ -10,7 +10,7 @@ This file only re-exports. A module imports nothing that stands below it here:
     pool                                   the pool
     _futures, executor                     the standard library's executor interface over the same core
     aio                                    for asyncio; reached as loomy.aio
-    _default_pool                          the one that is shared
+    _shared_pool, _default_pool            the one that is shared
     _c_signature, _elf                     reading C types, and shared libraries
     _kernel_sources, kernels               native functions as kernels
     _ufunc                                 imported by `ufunc` at its first use, for it needs NumPy

@@ -6,10 +6,10 @@ Importing it imports no asyncio and starts no thread.
 from __future__ import annotations
 
 import os
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from loomy._shared_pool import SharedPool
 from loomy.executor import Executor
 from loomy.pool import CallbackPool
 
@@ -23,32 +23,8 @@ P = ParamSpec("P")
 Out = TypeVar("Out")
 
 
-class _Shared:
-    """The pool of `to_thread`: made when it is first needed, and again in the child of a fork."""
-
-    __slots__ = ("_lock", "_pool")
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        self._lock = threading.Lock()  # the old one may be held by a thread that a fork left behind
-        self._pool: CallbackPool | None = None
-
-    def pool(self) -> CallbackPool:
-        pool = self._pool
-        if pool is None or pool.closed:
-            with self._lock:
-                pool = self._pool
-                if pool is None or pool.closed:
-                    # As many threads as the executor of asyncio.to_thread has at most.
-                    pool = self._pool = CallbackPool(min(32, (os.cpu_count() or 1) + 4), name="loomy-aio")
-        return pool
-
-
-_shared = _Shared()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.forget)
+# As many threads as the executor of asyncio.to_thread has at most.
+_shared = SharedPool(lambda: CallbackPool(min(32, (os.cpu_count() or 1) + 4), name="loomy-aio"))
 
 
 async def to_thread(fn: Callable[P, Out], /, *args: P.args, **kwargs: P.kwargs) -> Out:
@@ -63,7 +39,7 @@ async def to_thread(fn: Callable[P, Out], /, *args: P.args, **kwargs: P.kwargs) 
     Raises what `fn` raises, but `RuntimeError` from a `StopIteration`, and `WorkerPanic` from what is not an
     `Exception`.
     """
-    return await _shared.pool().process_async(partial(fn, *args, **kwargs))
+    return await _shared.get().process_async(partial(fn, *args, **kwargs))
 
 
 def install(loop: AbstractEventLoop | None = None, executor: Executor | None = None) -> Executor:
