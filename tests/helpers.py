@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import pathlib
@@ -186,6 +187,18 @@ def run_script(
             output, errors = process.communicate()
             raise AssertionError(f"{name} {arguments} hangs\n{output}\n{errors}") from None
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def assert_soon_interrupted(script: str, *arguments: object) -> None:
+    """Runs a script that is interrupted with Ctrl-C and reports how many seconds that took."""
+    latencies: list[float] = []
+    for _ in range(3):  # one slow answer may be the machine's fault, three are ours
+        finished = run_script(script, *arguments)
+        assert finished.returncode == 0, finished.stderr
+        latencies.append(json.loads(finished.stdout)["latency"])
+        if latencies[-1] < 0.5:
+            return
+    raise AssertionError(f"KeyboardInterrupt only after {latencies} s")
 
 
 def scenarios_in(script: str) -> list[str]:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 WAIT = 20.0
@@ -26,6 +27,23 @@ def scenario_of(scenarios: dict[str, Callable[[], None]]) -> Callable[[], None]:
 
 def report(**values: object) -> None:
     print(json.dumps(values))
+
+
+def in_child(check: Callable[[], object]) -> None:
+    """Forks; the child runs `check` and nothing else, and cannot hang; fails here if it failed there."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(25)
+        try:
+            check()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with status {status:#x}"
 
 
 def is_asleep(thread_id: int) -> bool:

@@ -10,10 +10,9 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 
-from _common import WAIT, scenario_of
+from _common import WAIT, in_child, scenario_of
 
 import loomy
 from loomy import AsyncResult, Context, Executor, Pool
@@ -30,23 +29,6 @@ def job(payload: int) -> int:
     started.set()
     door.wait(WAIT)
     return payload
-
-
-def in_child(check: Callable[[], object]) -> None:
-    """Forks; the child runs `check` and nothing else, and cannot hang; fails here if it failed there."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(25)
-        try:
-            check()
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the child ended with status {status:#x}"
 
 
 def refuses(call: Callable[[], object]) -> None:

@@ -6,35 +6,18 @@ The library with the kernels of tests/kernels/native.c is the second argument.
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
-from _common import WAIT, scenario_of
+from _common import WAIT, in_child, scenario_of
 
 import loomy
 from loomy import Pool
 
 kernels = loomy.load_kernels(sys.argv[2])
 COUNT = 50_000
-
-
-def in_child(check: Callable[[], object]) -> None:
-    child = os.fork()
-    if child == 0:
-        signal.alarm(25)
-        try:
-            check()
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the child ended with status {status:#x}"
 
 
 def floats(value: float) -> ctypes.Array[ctypes.c_double]:
