@@ -43,7 +43,8 @@ class Pool(PoolBase[In, Out]):
             only if a worker is idle; `None` is no bound.
         on_full: when the queue is at that bound, "block" (Ctrl-C and timeouts still work), "raise"
             `PoolFull`, or "caller_runs" the job on the submitting thread.
-        copy_context: run each job in a copy of the submitter's `contextvars` context.
+        copy_context: run each job in a copy of the submitter's `contextvars` context. The jobs of a batch
+            that one worker runs share a copy.
         affinity: "any" lets a caller that would only wait run the job itself, on a slot that is free, which
             saves two thread switches; "worker" runs every job on a worker's thread (except those that
             "caller_runs" gives back).
