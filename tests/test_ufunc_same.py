@@ -208,6 +208,25 @@ def test_numpy_warns_once_of_imaginary_parts_that_are_thrown_away(
         assert outcome(lambda: call(lambda *a, **k: share_if_possible(pool, np.add, *a, **k))) == expected
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scalar", [1e-50, 3e38, np.float64(1e300), 0.5])
+@pytest.mark.parametrize("out", [None, "f4", "f8"])
+@pytest.mark.parametrize("mode", ["warn", "raise"])
+def test_errors_of_casting_a_scalar_are_numpys(
+    pool: AnyPool, way: str, scalar: Any, out: str | None, mode: Any
+) -> None:
+    swapped = numbers("f2").astype(">f2")  # so that pieces are cut, each of which casts the scalar
+
+    def call(function: Any) -> Any:
+        given = {} if out is None else {"out": (np.zeros(LARGE, dtype=out),), "casting": "unsafe"}
+        with np.errstate(all=mode):
+            return function(swapped, scalar, **given)
+
+    expected = outcome(lambda: call(np.hypot))
+    with sharing(way):
+        assert outcome(lambda: call(lambda *a, **k: share_if_possible(pool, np.hypot, *a, **k))) == expected
+
+
 def overlapping() -> dict[str, tuple[Any, Any]]:
     """Names and pairs of input and output that have memory in common."""
     base = numbers("f8", 3 * LARGE)

@@ -13,12 +13,10 @@ import numpy as np
 
 from loomy import _loomy
 from loomy._ufunc import errstate
-from loomy._ufunc.operands import Array, Operands, get_strided_loop, iterate, resolve_loop
+from loomy._ufunc.operands import Array, Operands, get_strided_loop, iterate, loop_inputs, resolve_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EXACT = 2**53  # up to here every integer is a float
 
 
 @functools.cache
@@ -66,10 +64,7 @@ def tells_errors() -> bool:
 
 def run(operands: Operands, pool: _loomy.PoolBase[Any, Any]) -> Any:
     try:
-        inputs = [
-            as_array(given, dtype)
-            for given, dtype in zip(operands.inputs, operands.dtypes[: len(operands.inputs)], strict=True)
-        ]
+        inputs = loop_inputs(operands)
         iterator = iterate((*inputs, *operands.outputs), len(inputs), operands.dtypes, casting="no")
         views = iterator.itviews
     except Exception:
@@ -82,16 +77,6 @@ def run(operands: Operands, pool: _loomy.PoolBase[Any, Any]) -> Any:
     if flags:
         errstate.report(ufunc.__name__, flags)
     return operands.result(given_or_made(operands.outputs, iterator.operands[len(inputs) :]))
-
-
-def as_array(given: Any, dtype: np.dtype[Any]) -> Array:
-    """Raises, for NumPy to say it, if a scalar changes by being cast to the type of the loop."""
-    if isinstance(given, np.ndarray) and given.ndim:
-        return given
-    if type(given) is int and abs(given) > EXACT and dtype.kind in "fc":
-        raise OverflowError("rounded once or twice, on its way to the type of the loop")
-    with np.errstate(all="raise"):
-        return given.astype(dtype) if isinstance(given, np.ndarray) else np.array(given, dtype=dtype)
 
 
 def given_or_made(given: Sequence[Array | None], made: Sequence[Array]) -> tuple[Array, ...]:

@@ -17,6 +17,8 @@ PLAIN = frozenset("?bhilqpBHILQPefdgFDGmM")
 WEAK = (int, float, complex)  # Python's own scalars, which do not widen the type of an array
 SCALARS = (bool, *WEAK)
 
+EXACT = 2**53  # up to here every integer is a float
+
 VALUE_BASED = np.lib.NumpyVersion(np.__version__) < "2.0.0"  # types of scalars depend on their values
 
 
@@ -59,7 +61,7 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
         return None  # the call will raise it too
     if any(dtype.char not in PLAIN for dtype in dtypes) or not is_free_of_overlap(inputs, outputs, where):
         return None
-    if warns_of_casts(inputs, outputs, dtypes):
+    if warns_of_casts(inputs, outputs, where, dtypes):
         return None
     return Operands(
         ufunc, inputs, outputs, where, options, dtypes, call_info,
@@ -167,6 +169,24 @@ def weak_type(scalar: bool | complex) -> Any:
     return np.dtype(bool) if type(scalar) is bool else type(scalar)
 
 
+def loop_inputs(operands: Operands) -> list[Array]:
+    """The arrays, and the scalars cast to the types of the loop.
+
+    Raises, for NumPy to say it, if a scalar changes by being cast.
+    """
+    return [as_array(given, dtype) for given, dtype in zip(operands.inputs, operands.dtypes, strict=False)]
+
+
+def as_array(given: Any, dtype: np.dtype[Any]) -> Array:
+    """Raises, for NumPy to say it, if a scalar changes by being cast to the type of the loop."""
+    if isinstance(given, np.ndarray) and given.ndim:
+        return given
+    if type(given) is int and abs(given) > EXACT and dtype.kind in "fc":
+        raise OverflowError("rounded once or twice, on its way to the type of the loop")
+    with np.errstate(all="raise"):
+        return given.astype(dtype) if isinstance(given, np.ndarray) else np.array(given, dtype=dtype)
+
+
 def needs_no_cast(given: Any, dtype: np.dtype[Any]) -> bool:
     if given is None or not isinstance(given, np.ndarray) or given.ndim == 0:
         return True  # is made as it is needed
@@ -174,18 +194,19 @@ def needs_no_cast(given: Any, dtype: np.dtype[Any]) -> bool:
 
 
 def warns_of_casts(
-    inputs: tuple[Any, ...], outputs: tuple[Array | None, ...], dtypes: tuple[np.dtype[Any], ...]
+    inputs: tuple[Any, ...],
+    outputs: tuple[Array | None, ...],
+    where: Array | None,
+    dtypes: tuple[np.dtype[Any], ...],
 ) -> bool:
     """Whether imaginary parts are thrown away, of which NumPy warns once for a call, not once for a piece."""
-    into_loop = zip(
-        (np.iscomplexobj(given) for given in inputs), (dtype.kind == "c" for dtype in dtypes), strict=False
-    )
-    out_of_loop = (
-        (dtype.kind == "c", np.iscomplexobj(output))
-        for output, dtype in zip(outputs, dtypes[len(inputs) :], strict=True)
-        if output is not None
-    )
-    return any(before and not after for before, after in (*into_loop, *out_of_loop))
+    casts = [(np.iscomplexobj(g), dtype.kind == "c") for g, dtype in zip(inputs, dtypes, strict=False)]
+    for output, dtype in zip(outputs, dtypes[len(inputs) :], strict=True):
+        if output is not None:
+            casts.append((dtype.kind == "c", np.iscomplexobj(output)))
+            if where is not None:  # what is masked is read, and written back
+                casts.append((np.iscomplexobj(output), dtype.kind == "c"))
+    return any(before and not after for before, after in casts)
 
 
 def is_free_of_overlap(

@@ -17,7 +17,7 @@ import numpy as np
 
 from loomy import _loomy
 from loomy._ufunc import errstate
-from loomy._ufunc.operands import Array, Operands, iterate
+from loomy._ufunc.operands import Array, Operands, iterate, loop_inputs
 
 Slices: TypeAlias = tuple[Any, ...]
 
@@ -63,7 +63,7 @@ class Flags:
 
 def make_outputs(operands: Operands) -> tuple[Array, ...]:
     """The outputs that were not given, laid out as NumPy would: its iterator makes them."""
-    arrays = [np.asarray(given) for given in operands.inputs]
+    arrays = loop_inputs(operands)
     given = operands.outputs
     iterator = iterate((*arrays, *given), len(arrays), operands.dtypes, casting="unsafe")
     made = iterator.operands[len(arrays) :]
