@@ -101,7 +101,7 @@ class pool_fixture {
     }
     ~pool_fixture() {
         core->drain();
-        CHECK(core->wait_for_size(0, in_ms(20'000 * slowness)) == wait_status::woken);
+        CHECK(wait_until_empty() == wait_status::woken);
         CHECK(eventually([&] { return threads.alive == 0; }));
         CHECK(threads.joined == threads.left);
         const pool_stats at_rest = core->stats();
@@ -126,6 +126,15 @@ class pool_fixture {
 
     scripted_threads threads;
     ref<pool> core;
+
+  private:
+    // A disturbance interrupts this wait as well.
+    [[nodiscard]] wait_status wait_until_empty() const {
+        const deadline patience = in_ms(20'000 * slowness);
+        wait_status status = wait_status::interrupted;
+        while (status == wait_status::interrupted) status = core->wait_for_size(0, patience);
+        return status;
+    }
 };
 
 // A gate that jobs wait at. Not through the pool: a job that waits here occupies its worker.
