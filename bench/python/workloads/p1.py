@@ -7,7 +7,7 @@ from ..clock import jobs_for, timed
 from ..competitors import Competitor
 from ..jobs import identity
 from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Sample, Scenario, Table, at_most, times_faster
-from .common import WORKERS, per_job, rows
+from .common import AWAITED, WORKERS, per_job, rows
 
 
 def tables(options: Options) -> list[Table]:
@@ -16,13 +16,14 @@ def tables(options: Options) -> list[Table]:
         Table(
             "P1: process(x), one caller, affinity any",
             MICROSECONDS_A_JOB,
-            rows(["sequential", "loomy", "stdlib", "mp", "pebble"], case),
+            rows(["sequential", "loomy", "stdlib", "mp", "pebble", "mpire", "tbb4py", "dask"], case),
             reference="sequential",
             targets=[at_most("loomy", 4, to="sequential"), times_faster("loomy", 150, than="stdlib")],
             notes=[
                 "sequential is the bare call in the same for loop: `for x in xs: answer = f(x)`. "
                 "No loop cost is subtracted from any row. As many jobs as fill the round.",
                 "joblib is left out: its unit is a whole Parallel call.",
+                AWAITED,
             ],
         )
     ]

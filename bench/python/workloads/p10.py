@@ -24,6 +24,12 @@ def tables(options: Options) -> list[Table]:
             Row("mp, chunks of 1", "mp", case),
             Row("joblib, chunks of 1", "joblib", case),
             Row("pebble, chunks of 1", "pebble", case),
+            Row("mpire, chunks of 1", "mpire", case),
+            Row("tbb4py, chunks of 1", "tbb4py", case),
+            Row("dask, chunks of 1", "dask", case),
+            Row("anyio", "anyio", case),
+            # Its pool can be made only once in a process.
+            *([] if cold else [Row("hypertile", "hypertile", case)]),
         ]
 
     return [

@@ -40,6 +40,7 @@ def tables(options: Options) -> list[Table]:
                 Row("stdlib", "stdlib", {"jobs": for_peers}),
                 Row("mp", "mp", {"jobs": for_peers}),
                 Row("pebble", "pebble", {"jobs": for_peers}),
+                Row("tbb4py", "tbb4py", {"jobs": for_peers}),
             ],
             reference="stdlib",
             targets=[
@@ -50,7 +51,8 @@ def tables(options: Options) -> list[Table]:
                 "Growth of the resident set while the only worker is held, divided by the jobs. "
                 "Payloads exist before; results are the payloads. "
                 "The caller's list of handles (8 B/job) is counted in.",
-                f"sequential is that list alone. stdlib, mp and pebble queue {for_peers:,} jobs.",
+                f"sequential is that list alone. The peers queue {for_peers:,} jobs. "
+                "mpire is left out: it pickles what it is given, so no job can hold its worker.",
                 "Memory left is measured after every answer was collected and all handles were dropped; "
                 "no malloc_trim.",
             ],

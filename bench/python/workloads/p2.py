@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from ..competitors import Competitor, Loomy
 from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Scenario, Table, times_faster
 from . import p1
-from .common import rows
+from .common import AWAITED, rows
 
 
 def tables(options: Options) -> list[Table]:
@@ -15,11 +15,12 @@ def tables(options: Options) -> list[Table]:
         Table(
             "P2: process(x), one caller, affinity worker",
             MICROSECONDS_A_JOB,
-            rows(["sequential", "loomy", "stdlib", "mp", "pebble"], case),
+            rows(["sequential", "loomy", "stdlib", "mp", "pebble", "mpire", "tbb4py", "dask"], case),
             reference="stdlib",
             targets=[times_faster("loomy", 20, than="stdlib")],
             notes=[
                 "joblib is left out: its unit is a whole Parallel call.",
+                AWAITED,
                 "The specification also compares with Go loomy's Process, which is not run here.",
             ],
         )

@@ -9,9 +9,9 @@ from ..competitors import Competitor
 from ..jobs import identity
 from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Sample, Scenario, Table, times_faster
 from . import p1
-from .common import WORKERS, mismatch, per_job, rows
+from .common import AWAITED, WORKERS, mismatch, per_job, rows
 
-SYSTEMS = ["sequential", "executor", "stdlib", "mp", "pebble"]
+SYSTEMS = ["sequential", "executor", "stdlib", "mp", "pebble", "mpire", "tbb4py", "dask"]
 
 
 def tables(options: Options) -> list[Table]:
@@ -23,17 +23,22 @@ def tables(options: Options) -> list[Table]:
             rows(SYSTEMS, {"kind": "roundtrip", "seconds": 0.05 if options.quick else 0.25}),
             reference="stdlib",
             targets=[times_faster("executor", 15, than="stdlib")],
-            notes=["joblib is left out: its unit is a whole Parallel call."],
+            notes=["joblib is left out: its unit is a whole Parallel call.", AWAITED],
         ),
         Table(
             f"P6: list(Executor.map(f, xs)), {jobs:,} items",
             MICROSECONDS_A_JOB,
-            rows([*SYSTEMS, "joblib"], {"kind": "map", "jobs": jobs}),
+            rows(
+                [*SYSTEMS, "joblib", "hypertile"],
+                {"kind": "map", "jobs": jobs},
+                {name: {"jobs": jobs // 10} for name in ("mpire", "tbb4py")},
+            ),
             reference="stdlib",
             targets=[times_faster("executor", 30, than="stdlib")],
             notes=[
                 "The peers' own calls for many jobs, with the chunks they are best at; the two executors "
-                "promise a worker to each item, so they have no chunks."
+                "promise a worker to each item, so they have no chunks.",
+                f"mpire and tbb4py: {jobs // 10:,} items.",
             ],
         ),
     ]

@@ -7,17 +7,34 @@ from contextlib import contextmanager
 from ..clock import timed
 from ..competitors import Competitor
 from ..jobs import identity
-from ..model import MICROSECONDS_A_JOB, Case, Measure, Options, Sample, Scenario, Table, times_faster
+from ..model import (
+    MICROSECONDS_A_JOB,
+    Case,
+    Measure,
+    Options,
+    Sample,
+    Scenario,
+    Table,
+    Target,
+    at_most,
+    times_faster,
+)
 from .common import WORKERS, mismatch, per_job, rows
 
 _TOGETHER = 1000
+_PEERS = ("stdlib", "anyio", "hypertile")
+
+
+def _ahead() -> list[Target]:
+    return [at_most("loomy", 1, to=peer) for peer in _PEERS[1:]]
 
 
 def tables(options: Options) -> list[Table]:
-    names = ["sequential", "loomy", "stdlib"]
+    names = ["sequential", "loomy", *_PEERS]
     notes = [
         "sequential: a coroutine that calls the function; gather makes a task of each.",
-        "stdlib: loop.run_in_executor(pool, f, x). The others offer nothing to await.",
+        "stdlib: loop.run_in_executor(pool, f, x). anyio: to_thread.run_sync, a task group "
+        "for gather. hypertile: to_thread. The others offer nothing to await.",
     ]
     return [
         Table(
@@ -25,7 +42,7 @@ def tables(options: Options) -> list[Table]:
             MICROSECONDS_A_JOB,
             rows(names, {"jobs": options.pick(5_000, 1_000), "together": 1}),
             reference="stdlib",
-            targets=[times_faster("loomy", 4, than="stdlib")],
+            targets=[times_faster("loomy", 4, than="stdlib"), *_ahead()],
             notes=notes,
         ),
         Table(
@@ -33,7 +50,7 @@ def tables(options: Options) -> list[Table]:
             MICROSECONDS_A_JOB,
             rows(names, {"jobs": options.pick(20, 5) * _TOGETHER, "together": _TOGETHER}),
             reference="stdlib",
-            targets=[times_faster("loomy", 15, than="stdlib")],
+            targets=[times_faster("loomy", 15, than="stdlib"), *_ahead()],
             notes=notes,
         ),
     ]

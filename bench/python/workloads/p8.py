@@ -11,7 +11,7 @@ from .common import in_all, mismatch, rows
 
 _TASKS = 1000
 _THREADS = 8
-_PEERS = ("stdlib", "mp", "joblib", "pebble")
+_PEERS = ("stdlib", "mp", "joblib", "pebble", "mpire", "tbb4py", "dask", "anyio")
 _SET_UP = "pool set-up ms"
 
 
@@ -40,7 +40,8 @@ def _cell(microseconds: int, options: Options) -> Table:
         notes=[
             f"{_SET_UP}: making a pool, {_THREADS} no-ops through its map, closing it; in the same round.",
             f"The work of a task is {loops:,} loops of pure Python.",
-            "mp uses its default chunks; joblib and pebble get the same number, four a worker.",
+            "mp uses its default chunks; the others that take chunks get the same number, four a worker.",
+            "hypertile is left out: its pool can be made only once in a process, and not be closed.",
         ],
     )
 
