@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ pytestmark = [
     pytest.mark.skipif(CMAKE is None, reason="needs cmake"),
     pytest.mark.timeout(180),  # it compiles
 ]
+
+# There is no stable ABI for free-threaded builds before Python 3.15.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
 
 # What an editable install says is the source tree, and a wheel has the same files.
 LAYOUTS = {"installed": loomy.get_cmake_dir(), "source tree": str(ROOT / "python" / "loomy" / "cmake")}
@@ -69,11 +75,42 @@ def nested_sum(n: int) -> int:
 def test_the_extension_is_of_the_stable_abi_and_needs_nothing_of_loomy_to_link(built: Path) -> None:
     (path,) = built.glob("consumer.*")
     if sys.platform == "linux":
-        assert path.name == "consumer.abi3.so"
+        assert path.name == f"consumer{EXTENSION if FREE_THREADED else '.abi3.so'}"
         needed = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
         assert "NEEDED" in needed
         assert "loomy" not in needed
         assert "libpython" not in needed
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("scikit_build_core") is None,
+    reason="needs scikit-build-core, of the extra [test]",
+)
+def test_its_wheel_is_for_every_python_with_the_stable_abi(tmp_path: Path) -> None:
+    build = [
+        "-m",
+        "pip",
+        "wheel",
+        "--no-index",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [sys.executable, *build, str(PROJECT)],
+        env={**os.environ, "LOOMY_CMAKE_DIR": loomy.get_cmake_dir(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    own = f"cp{sys.version_info[0]}{sys.version_info[1]}t"
+    tags = f"{own[:-1]}-{own}" if FREE_THREADED else "cp311-abi3"
+    assert wheel.name.startswith(f"consumer-1.0-{tags}-")
+    modules = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("consumer.")]
+    if sys.platform == "linux":
+        assert modules == [f"consumer{EXTENSION if FREE_THREADED else '.abi3.so'}"]
 
 
 def test_a_version_of_the_abi_that_is_not_there_is_not_found(tmp_path: Path) -> None:

@@ -192,6 +192,9 @@ PyMODINIT_FUNC PyInit_consumer(void) {
     if (host == NULL) return NULL;
     module = PyModule_Create(&definition);
     if (module == NULL) return NULL;
+#ifdef Py_GIL_DISABLED /* without this the import would turn the GIL on */
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
     if (add_kernel(module, "clip_kernel", loomy_kernel_clip()) < 0 ||
         add_kernel(module, "saxpy_kernel", loomy_kernel_saxpy()) < 0 ||
         add_kernel(module, "partial_sums_kernel", loomy_kernel_partial_sums()) < 0) {
