@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 WAIT = 20.0  # bound of waits that end at once unless something is broken
 LONG = os.environ.get("LOOMY_LONG") == "1"
+GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 SCRIPTS = pathlib.Path(__file__).parent / "scripts"
 
 NO_LIMIT: list[Any] = [None, math.inf, 1e18, 10**18, 3600]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from helpers import WAIT, Gate, double, identity, wait_until
+from helpers import GIL, WAIT, Gate, double, identity, wait_until
 
 import loomy
 from loomy import AsyncResult, Context, Hooks, Pool, Worker
@@ -44,13 +44,12 @@ class Watch:
 
 
 # Without a GIL, what another thread gives up is counted off by its owner: at once only if that one runs.
-FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 @contextmanager
 def without_collector() -> Iterator[None]:
     """No cyclic collection inside: what dies here was in no cycle."""
-    if FREE_THREADED:
+    if not GIL:
         pytest.skip("free-threaded Python may need its collector to end what two threads have used")
     gc.collect()
     gc.disable()

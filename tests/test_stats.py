@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import WAIT, Gate, fail_on_negative, identity, identity_holds, in_threads, wait_until
+from helpers import GIL, WAIT, Gate, fail_on_negative, identity, identity_holds, in_threads, wait_until
 
 import loomy
 from loomy import Context, Histogram, Hooks, Pool, PoolStats
@@ -206,10 +206,16 @@ def test_wakes_of_ten_thousand_submits_to_eight_idle_workers() -> None:
         # all eight threads exist before the count begins
         pool.process_batch_async([-1] * 8).wait(WAIT)
         wait_until(lambda: pool.stats().idle == 8)
-        before = pool.stats().wakes
+        before = pool.stats()
         results = [pool.process_async(i) for i in range(10_000)]
         assert sum(result.wait(WAIT) for result in results) == sum(range(10_000))
-        assert pool.stats().wakes - before < 100
+        after = pool.stats()
+        if GIL:
+            assert after.wakes - before.wakes < 100
+        else:
+            # Workers run beside the submitter and may find nothing and sleep after any job; still nobody is
+            # woken who did not sleep.
+            assert after.wakes - before.wakes <= after.parks - before.parks + 8
 
 
 def test_identity_holds_after_a_storm_of_every_kind_of_end() -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from helpers import WAIT, identity, wait_until
+from helpers import GIL, WAIT, Gate, identity, wait_until
 
 import loomy
 from loomy import Pool
@@ -32,10 +32,47 @@ def test_import_starts_no_thread() -> None:
     assert in_fresh_interpreter(program) == 1
 
 
+def test_threads_are_alive_and_can_be_joined_before_they_have_run() -> None:
+    for _ in range(50):
+        executor = loomy.Executor(4)
+        list(executor.map(identity, range(20)))
+        threads = executor._threads
+        assert all(thread.is_alive() for thread in threads)
+        executor.shutdown(wait=False)
+        for thread in threads:
+            thread.join(WAIT)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def test_join_of_a_worker_thread_ends_at_its_timeout() -> None:
+    with Gate() as gate:
+        executor = loomy.Executor(1)
+        executor.submit(gate.block, 1)
+        gate.wait_entered()
+        (thread,) = executor._threads
+        for timeout in (-1, 0, 0.01):
+            thread.join(timeout)
+            assert thread.is_alive()
+        gate.open()
+        executor.shutdown()
+        assert not thread.is_alive()
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
 def test_import_starts_no_native_thread() -> None:
     program = "import os, json, loomy; print(json.dumps(len(os.listdir('/proc/self/task'))))"
     assert in_fresh_interpreter(program) == 1
+
+
+@pytest.mark.skipif(GIL, reason="needs a free-threaded build without its GIL")
+def test_the_gil_stays_off() -> None:
+    program = (
+        "import sys, json, loomy\n"
+        "with loomy.Pool(abs, size=2) as pool, loomy.Executor(2) as executor:\n"
+        "    pool.process_batch(range(10)); executor.submit(abs, 1).result()\n"
+        "print(json.dumps(sys._is_gil_enabled()))"
+    )
+    assert in_fresh_interpreter(program) is False
 
 
 @pytest.mark.parametrize("module", ["numpy", "asyncio"])
@@ -101,7 +138,7 @@ def test_workers_are_daemon_threads_that_enumerate_lists() -> None:
 
     with Pool(job, size=1, affinity="worker") as pool:
         thread = pool.process(1)
-        assert type(thread) is threading.Thread
+        assert isinstance(thread, threading.Thread)
         assert thread.daemon
         assert thread in threading.enumerate()
         assert thread.is_alive()

@@ -195,7 +195,12 @@ int python_pool::join_threads() {
     for (;;) {
         const Py_ssize_t count = PyList_GET_SIZE(threads_);
         if (count == 0) return 0;
-        PyObject* const thread = Py_NewRef(PyList_GET_ITEM(threads_, count - 1));
+        // Others may be joining as well, so what was last need not be there any more.
+        PyObject* const thread = PySequence_GetItem(threads_, count - 1);
+        if (thread == nullptr) {
+            PyErr_Clear();
+            continue;
+        }
         PyObject* const joined = PyObject_CallMethod(thread, "join", nullptr);
         if (joined != nullptr) {
             // Several threads may be closing the pool: remove what was joined, not what is last now.

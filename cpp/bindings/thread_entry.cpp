@@ -149,11 +149,15 @@ bool start_service_thread(void (*entry)(void*), void* argument) {
 
 void prune_ended_threads(PyObject* threads) {
     for (Py_ssize_t i = PyList_GET_SIZE(threads); i-- > 0;) {
-        if (i >= PyList_GET_SIZE(threads)) continue;
-        PyObject* const thread = Py_NewRef(PyList_GET_ITEM(threads, i));
+        PyObject* const thread = PySequence_GetItem(threads, i); // others may be taking some out as well
+        if (thread == nullptr) {
+            PyErr_Clear();
+            continue;
+        }
         PyObject* const alive = PyObject_CallMethod(thread, "is_alive", nullptr);
-        if (alive == Py_False && i < PyList_GET_SIZE(threads) && PyList_GET_ITEM(threads, i) == thread) {
-            PySequence_DelItem(threads, i);
+        if (alive == Py_False) {
+            const Py_ssize_t at = PySequence_Index(threads, thread);
+            if (at >= 0) PySequence_DelItem(threads, at);
         }
         PyErr_Clear();
         Py_XDECREF(alive);

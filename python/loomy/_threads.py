@@ -7,6 +7,7 @@ import contextvars
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from loomy import _loomy
@@ -26,6 +27,33 @@ class _Started(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         return True
 
+    def wait_for_thread(self, timeout: float | None) -> bool:
+        return super().wait(timeout)
+
+
+class _Thread(threading.Thread):
+    """A thread that is alive and can be joined from `start()` on, as others are, even if it has not run."""
+
+    def __init__(self, entry: Callable[[], None], name: str, **options: Any) -> None:
+        super().__init__(target=entry, name=name, daemon=True, **options)
+        self._started = _Started()
+        self._process = os.getpid()
+
+    def join(self, timeout: float | None = None) -> None:
+        began = time.monotonic()
+        if self._process != os.getpid():
+            return  # threads do not survive a fork, and one that had not run by then never does
+        if timeout is not None:
+            timeout = max(timeout, 0.0)
+        if not self._started.wait_for_thread(timeout):
+            return
+        super().join(timeout and max(timeout - (time.monotonic() - began), 0.0))
+
+    def is_alive(self) -> bool:
+        if self._process != os.getpid():
+            return False
+        return not self._started.is_set() or super().is_alive()
+
 
 def start(entry: Callable[[], None], name: str) -> threading.Thread:
     """Run `entry()` on a new thread that debuggers, profilers, tracers and `threading.enumerate` see.
@@ -38,8 +66,7 @@ def start(entry: Callable[[], None], name: str) -> threading.Thread:
         # Else, on free-threaded builds, a worker would hold a copy of the first submitter's context all its
         # life.
         options["context"] = contextvars.Context()
-    thread = threading.Thread(target=entry, name=name, daemon=True, **options)
-    thread._started = _Started()  # type: ignore[attr-defined]
+    thread = _Thread(entry, name, **options)
     thread.start()
     return thread
 
