@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import LONG, WAIT, identity_holds, wait_until
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 import loomy
 from loomy import Executor, Hooks, Pool
 
-EXAMPLES, STEPS = (400, 100) if LONG else (20, 30)
+EXAMPLES, STEPS = (400, 100) if LONG else (10, 30)
 
 _numbers = itertools.count()
 
@@ -98,7 +98,7 @@ ENDED_AS = {
     "error": "failed",
     "cancelled": "cancelled",
     "timed out": "timed_out",
-    "refused": "cancelled",
+    "refused": "failed",
 }
 
 
@@ -252,6 +252,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.expected.remove(one)
             self.books.unknown += 1
 
+    @precondition(is_open)
     @rule(value=st.integers(0, 10), held=st.booleans())
     def submit(self, value: int, held: bool) -> None:
         if held and self.held:  # at most one of its workers is held
@@ -289,8 +290,17 @@ class PoolMachine(RuleBasedStateMachine):
         self.gate.set()
         if self.size == 0:
             self.resize(1)
-        self.check_outcomes(refused=False)
+        self.check_all(refused=False)
         self.gate = threading.Event()
+
+    def check_all(self, refused: bool) -> None:
+        self.check_outcomes(refused)
+        self.held = 0
+        self.expected.clear()
+        self.batches.clear()
+        self.futures.clear()
+        self.check_statistics()
+        self.check_leaks()
 
     def check_outcomes(self, refused: bool) -> None:
         for one in self.expected:
@@ -310,12 +320,6 @@ class PoolMachine(RuleBasedStateMachine):
                 self.check_batch(done, outcomes)
         for one in self.futures:
             assert outcome_of(one.result) in one.allowed
-        self.held = 0
-        self.expected.clear()
-        self.batches.clear()
-        self.futures.clear()
-        self.check_statistics()
-        self.check_leaks()
 
     def check_statistics(self) -> None:
         wait_until(lambda: self.open_pool.stats().running == 0, "the end of what is running")
@@ -361,11 +365,8 @@ class PoolMachine(RuleBasedStateMachine):
                 self.pool.shutdown(WAIT)
             else:
                 self.pool.close()
-        refused: Any = []
-        for call in (self.pool.process, self.pool.process_async, self.pool.process_batch):
-            with pytest.raises(loomy.PoolNotRunning):
-                call(refused)
-        self.check_outcomes(refused=not drain or self.size == 0)
+        refuses(self.pool)
+        self.check_all(refused=not drain or self.size == 0)
         self.executor.shutdown()
         gone = weakref.ref(self.pool), weakref.ref(self.executor)
         del self.executor
@@ -382,6 +383,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.end_of_pool()
 
 
+def refuses(closed: Pool[Payload, int]) -> None:
+    payload: Any = []
+    for call in (closed.process, closed.process_async, closed.process_batch):
+        with pytest.raises(loomy.PoolNotRunning):
+            call(payload)
+
+
 def has_no_thread(name: str) -> bool:
     return not any(thread.name.startswith(name) for thread in threading.enumerate())
 
@@ -395,6 +403,7 @@ def test_random_operations_come_to_what_the_model_says() -> None:
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
+            phases=list(Phase) if LONG else [Phase.generate],  # what waits in vain takes too long to shrink
             derandomize=not LONG,  # a failure of the suite can be had again
             suppress_health_check=list(HealthCheck),
         ),
