@@ -1,6 +1,6 @@
 """The Python benchmarks.
 
 Layers, each using only those to its left:
-competitors, jobs, clock, procfs, ticker <- model <- workloads <- child (one per row) <- driver
+loops, competitors, jobs, clock, procfs, ticker <- model <- workloads <- child (one per row) <- driver
 <- report, record, machine <- cli
 """

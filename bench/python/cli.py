@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _versions() -> Iterator[str]:
     for name, competitor in COMPETITORS.items():
         if competitor.module:
-            yield f"{name} {competitor.version() if competitor.available() else '(missing)'}"
+            yield f"{name} {'(missing)' if competitor.missing() else competitor.version()}"
 
 
 def _scenario(text: str) -> str:

@@ -47,11 +47,11 @@ class CollectorClock:
             self.seconds += now - self._start
 
 
-def jobs_for(seconds: float, run: Callable[[int], object], limit: int = 1_000_000) -> int:
+def jobs_for(seconds: float, run: Callable[[int], object], limit: int = 1_000_000, least: int = 64) -> int:
     """How many jobs keep ``run(jobs)`` busy for about ``seconds``, for figures that do not depend on it."""
-    jobs = 64
+    jobs = least
     while True:
         wall = min(timed(run, jobs).wall for _ in range(2))
         if wall >= seconds / 4 or jobs >= limit:
-            return max(64, min(limit, int(jobs * seconds / wall)))
+            return max(least, min(limit, int(jobs * seconds / wall)))
         jobs *= 4

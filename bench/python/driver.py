@@ -85,8 +85,7 @@ class Child:
 def run_table(scenario: Scenario, table: Table, rounds: int, say: Callable[[str], None]) -> list[RowResult]:
     results = [RowResult(row) for row in table.rows]
     for result in results:
-        if not COMPETITORS[result.row.competitor].available():
-            result.missing = "not installed"
+        result.missing = COMPETITORS[result.row.competitor].missing()
     children: dict[str, Child] = {}
     try:
         for number in range(1, rounds + 1):

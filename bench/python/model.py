@@ -47,7 +47,7 @@ class RowResult:
     row: Row
     samples: list[Sample] = field(default_factory=list)
     missing: str = ""
-    """Why the row has no samples, when that is nobody's fault: the package is not installed."""
+    """Why the row has no samples, when that is nobody's fault: a package or a compiler is not installed."""
     failure: str = ""
     """What went wrong: a crash, a hang, or a wrong answer. Makes the run exit with 1."""
 

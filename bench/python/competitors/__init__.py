@@ -7,6 +7,7 @@ from .executor import LoomyExecutor
 from .hypertile import Hypertile
 from .joblib import Joblib
 from .loomy import Loomy
+from .loops import LoomyC, LoomyNumba, Loops, NumbaPrange, Numexpr, OneThread, OpenMP
 from .mp import MpThreadPool
 from .mpire import Mpire
 from .pebble import Pebble
@@ -29,6 +30,12 @@ COMPETITORS: dict[str, type[Competitor]] = {
         Hypertile,
         Anyio,
         Dask,
+        OneThread,
+        LoomyC,
+        LoomyNumba,
+        OpenMP,
+        NumbaPrange,
+        Numexpr,
     )
 }
 
@@ -47,9 +54,16 @@ __all__ = [
     "Hypertile",
     "Joblib",
     "Loomy",
+    "LoomyC",
     "LoomyExecutor",
+    "LoomyNumba",
+    "Loops",
     "MpThreadPool",
     "Mpire",
+    "NumbaPrange",
+    "Numexpr",
+    "OneThread",
+    "OpenMP",
     "Pebble",
     "Sequential",
     "Stdlib",

@@ -29,8 +29,10 @@ class Competitor(ABC):
         self.size = 0
 
     @classmethod
-    def available(cls) -> bool:
-        return not cls.module or importlib.util.find_spec(cls.module) is not None
+    def missing(cls) -> str:
+        """Why it cannot be measured here; empty if it can."""
+        found = not cls.module or importlib.util.find_spec(cls.module) is not None
+        return "" if found else "not installed"
 
     @classmethod
     def version(cls) -> str:

@@ -3,6 +3,7 @@
 from ..model import Scenario
 from . import (
     idle_workers,
+    kernels,
     p1,
     p2,
     p3,
@@ -44,6 +45,7 @@ SCENARIOS: dict[str, Scenario] = {
         queue_depth,
         pool_age,
         wakes,
+        kernels,
         ufunc,
     )
 }

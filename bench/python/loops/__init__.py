@@ -1,0 +1,1 @@
+"""The loops that the kernel benchmarks run, in C (loops.c, compiled on the spot) and for numba."""
