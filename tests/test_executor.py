@@ -139,7 +139,7 @@ def test_an_idle_executor_has_started_no_thread() -> None:
 def test_threads_in_view_are_threads() -> None:
     with Executor(2) as executor:
         executor.submit(identity, 1).result(WAIT)
-        assert {type(thread) for thread in executor._threads} == {threading.Thread}
+        assert all(isinstance(thread, threading.Thread) for thread in executor._threads)
 
 
 def test_jobs_run_on_threads_of_the_executor_never_on_the_caller() -> None:
