@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import machine, record
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         record.check_markers(given.record)
     facts = machine.describe()
     options = Options(given.quick, loops_per_microsecond())
-    facts["systems"] = ", ".join(_versions())
+    facts["systems"] = ", ".join(versions())
     facts["busy work"] = f"{options.loops_per_microsecond:.1f} loops a microsecond"
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
 
@@ -35,22 +35,22 @@ def main(arguments: list[str] | None = None) -> int:
         for table in scenario.tables(options):
             kept = _only(table, given.competitors)
             if kept.rows:
-                results = run_table(scenario, kept, _rounds(kept, given), _say)
-                run.append((kept, results))
+                measured = measure_table(scenario, kept, rounds_of(kept, given.rounds, given.quick), _say)
+                run.append(measured)
                 _say("")
-                print(render(kept, results), flush=True)
+                print(render(kept, measured.results), flush=True)
 
     if given.json:
         record.write_json(given.json, facts, run)
     if given.record:
         command = " ".join(["python", "bench/run.py", *(sys.argv[1:] if arguments is None else arguments)])
         record.write_markdown(given.record, facts, command, run)
-    return _exit_code(run)
+    return exit_code(run)
 
 
-def _exit_code(run: record.Run) -> int:
+def exit_code(run: record.Run) -> int:
     """A wrong answer or a crash is a failure; a missed target is a finding."""
-    failed = [(table, result) for table, results in run for result in results if result.failure]
+    failed = [(each.table, result) for each in run for result in each.results if result.failure]
     for table, result in failed:
         print(f"FAILED {table.title}: {result.row.label}: {result.failure}", file=sys.stderr)
     return 1 if failed else 0
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _versions() -> Iterator[str]:
+def versions() -> Iterator[str]:
     for name, competitor in COMPETITORS.items():
         if competitor.module:
             yield f"{name} {'(missing)' if competitor.missing() else competitor.version()}"
@@ -96,11 +96,19 @@ def _only(table: Table, competitors: list[str]) -> Table:
     return dataclasses.replace(table, rows=[row for row in table.rows if row.competitor in competitors])
 
 
-def _rounds(table: Table, given: argparse.Namespace) -> int:
-    if given.rounds:
-        return int(given.rounds)
-    default = 3 if given.quick else 7
+def rounds_of(table: Table, asked: int | None, quick: bool) -> int:
+    if asked:
+        return asked
+    default = 3 if quick else 7
     return min(default, table.rounds or default)
+
+
+def measure_table(
+    scenario: Scenario, table: Table, rounds: int, say: Callable[[str], None]
+) -> record.TableRun:
+    start = time.monotonic()
+    results = run_table(scenario, table, rounds, say)
+    return record.TableRun(scenario.name, table, results, rounds, time.monotonic() - start)
 
 
 def _say(text: str) -> None:

@@ -22,11 +22,18 @@ def render(table: Table, results: list[RowResult]) -> str:
 
 def verdict(target: Target, medians: Medians) -> str:
     origin = "target" if target.origin == "spec" else "our bound"
-    try:
-        figure = target.figure(medians)
-    except (KeyError, ZeroDivisionError):
+    figure = figure_of(target, medians)
+    if figure is None:
         return f"{origin}: {target.text}: not measured"
     return f"{origin}: {target.text}: {number(figure)}, {'met' if target.met(figure) else 'MISSED'}"
+
+
+def figure_of(target: Target, medians: Medians) -> float | None:
+    """None when a row that it is about has no figures."""
+    try:
+        return target.figure(medians)
+    except (KeyError, ZeroDivisionError):
+        return None
 
 
 def _cells(table: Table, result: RowResult, medians: Medians, extras: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ class Tbb(Competitor):
 
     def close(self) -> None:
         self._pool.close()
-        self._pool.join()
+        self._arena.execute(self._pool.join)  # a task group is waited for where its tasks are
         del self._limit
 
     def roundtrip(self, payloads: Iterable[Any]) -> Any:

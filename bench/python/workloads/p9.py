@@ -47,7 +47,7 @@ def tables(options: Options) -> list[Table]:
     ]
 
 
-def _blocks() -> list[bytes]:
+def blocks() -> list[bytes]:
     """Sixteen blocks that compress about as well as text."""
     source = random.Random(9)
     words = [source.randbytes(source.randrange(3, 9)).hex().encode() for _ in range(2000)]
@@ -57,11 +57,11 @@ def _blocks() -> list[bytes]:
 @contextmanager
 def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
     work = _WORK[case["work"]]
-    blocks = _blocks()
+    kinds = blocks()
     jobs: int = case["jobs"]
-    payloads = [blocks[index % len(blocks)] for index in range(jobs)]
-    answers = [work(block) for block in blocks]
-    right = [answers[index % len(blocks)] for index in range(jobs)]
+    payloads = [kinds[index % len(kinds)] for index in range(jobs)]
+    answers = [work(block) for block in kinds]
+    right = [answers[index % len(kinds)] for index in range(jobs)]
     with competitor.opened(work, WORKERS):
         competitor.map(payloads[: 4 * WORKERS])
 

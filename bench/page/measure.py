@@ -1,0 +1,96 @@
+"""Measuring everything, with a bar that says how much longer it takes."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpp.build import PROGRAMS, ROOT, build, program
+from python import machine, record
+from python.cli import exit_code, measure_table, rounds_of, versions
+from python.jobs import loops_per_microsecond
+from python.model import Options, Scenario, Table
+from python.workloads import SCENARIOS
+
+from .results import FORMAT, Json
+from .timing import Bar, Expectation
+
+ROUNDS = 5
+"""Of a row, in a whole run: what two runs agree with, in a quarter of an hour."""
+_OF_ONE_TABLE = {"p11": 2, "p12": 2, "p13": 2, "p10": 3}
+"""Scenarios whose rounds are long."""
+
+
+def measure(
+    given_rounds: int | None, quick: bool, native: bool, expectation: Expectation
+) -> tuple[Json, int]:
+    """What results.json will have; and the exit code: 1 when an answer was wrong or something crashed."""
+    facts = machine.describe()
+    options = Options(quick, loops_per_microsecond())
+    facts["systems"] = ", ".join(versions())
+    facts["busy work"] = f"{options.loops_per_microsecond:.1f} loops a microsecond"
+    plan = list(_plan(options, given_rounds))
+    suites = list(PROGRAMS) if native else []
+    if native:
+        print("building the native benchmarks", file=sys.stderr)
+        build(ROOT / "build" / "bench", None)
+    started = time.monotonic()
+    expected = sum(expectation.of_table(table, rounds) for _, table, rounds in plan)
+    with Bar(expected + sum(expectation.of_suite(suite) for suite in suites)) as bar:
+        run: record.Run = []
+        for scenario, table, rounds in plan:
+            steps = max(1, rounds * len(table.rows))
+            bar.begin(table.title, expectation.of_table(table, rounds), steps)
+            run.append(measure_table(scenario, table, rounds, lambda _: bar.step()))
+        rows: list[Json] = []
+        crashed = False
+        for suite in suites:
+            bar.begin(f"native {suite}", expectation.of_suite(suite), 1)
+            measured, wrong = _native(suite, given_rounds or ROUNDS)
+            rows += measured
+            crashed |= wrong
+    results = {
+        "format": FORMAT,
+        "machine": facts,
+        "command": " ".join(["python", "bench/run.py", *sys.argv[1:]]),
+        "rounds": given_rounds or ROUNDS,
+        "seconds": round(time.monotonic() - started),
+        "tables": [record.as_json(table) for table in run],
+        "native": rows,
+        "also": [],
+    }
+    return results, exit_code(run) or int(crashed)
+
+
+def on_another_python(interpreter: Path, rounds: int | None, scenarios: list[str]) -> Json:
+    """The same workloads on another Python, which has loomy installed; RuntimeError when that fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "results.json"
+        command = [str(interpreter), str(ROOT / "bench" / "run.py"), *scenarios, "--json", str(file)]
+        command += ["--rounds", str(rounds or ROUNDS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_ours())
+        if not file.exists():
+            raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        results: Json = json.loads(file.read_text())
+    return results
+
+
+def _without_ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def _plan(options: Options, given_rounds: int | None) -> Iterator[tuple[Scenario, Table, int]]:
+    for scenario in SCENARIOS.values():
+        for table in scenario.tables(options):
+            most = min(ROUNDS, _OF_ONE_TABLE.get(scenario.name, ROUNDS))
+            yield scenario, table, given_rounds or min(most, rounds_of(table, None, options.quick))
+
+
+def _native(suite: str, rounds: int) -> tuple[list[Json], bool]:
+    command = [str(program(ROOT / "build" / "bench", suite)), "--rounds", str(rounds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return [json.loads(line) for line in done.stdout.splitlines()], done.returncode != 0
