@@ -67,12 +67,11 @@ def _said(panels: list[tuple[str, list[Figure]]]) -> str:
         peers = [each for each in figures if each.competitor not in ("loomy", "executor", _FLOOR)]
         if ours and peers:
             best = min(peers, key=lambda each: each.median)
-            said.append(
-                f"{_WAYS[way]}: {shortened(ours.median)} us; {best.label}, the best peer, {shortened(best.median)}"
-            )
+            cost = f"{shortened(ours.median)} us; {best.label}, the best peer, {shortened(best.median)}"
+            said.append(f"{_WAYS[way]}: {cost}")
     return (
         "Dots are medians, bars go from the lowest round to the highest; the axis is logarithmic. "
-        + "; ".join(said)
+        + ". ".join(said)
         + ". sequential is no pool at all, and the floor."
     )
 
