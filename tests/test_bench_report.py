@@ -1,0 +1,204 @@
+"""The page of a benchmark run: everything is on it, and a browser draws it without a complaint."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECORDED = Path(__file__).parent / "benchmarks" / "results.json"
+sys.path.append(str(ROOT / "bench"))  # not a package: its programs are run from there
+
+results_of = pytest.importorskip("page.results", reason="the benchmarks are not part of this copy")
+compare = pytest.importorskip("page.compare")
+plots = pytest.importorskip("page.plots")
+readme = pytest.importorskip("page.readme")
+targets = pytest.importorskip("page.targets")
+
+PLOTS = ["overhead", "grid", "workers", "depth", "latency", "scaling", "kernels", "ufuncs"]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+MARK = re.compile(r'<path class="(?:point|js-line)"[^>]* d="M|<g class="point"><path [^>]*d="M')
+"""A dot, a line or a bar with an outline, as plotly draws them."""
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    recorded: dict[str, Any] = results_of.read(RECORDED)
+    return recorded
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made by the command, as a user makes it."""
+    pytest.importorskip("plotly", reason="plotly, of the extra bench, draws the page")
+    folder = tmp_path_factory.mktemp("report")
+    command = [
+        sys.executable,
+        str(ROOT / "bench" / "run.py"),
+        "--page",
+        str(RECORDED),
+        "--report",
+        str(folder),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert results_of.read(folder / "results.json") == results_of.read(RECORDED)
+    return folder / "index.html"
+
+
+class Outline(HTMLParser):
+    """Headings, the text of the page, and whatever it would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.loads: list[str] = []
+        self.words: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        given = dict(attrs)
+        self.loads += [str(given[name]) for name in ("src", "href") if name in given]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in ("script", "style"):
+            return
+        self.words.append(data)
+        if self._inside == "h2":
+            self.headings.append(data)
+
+
+def test_the_page_has_every_part_and_loads_nothing(page: Path) -> None:
+    outline = Outline()
+    outline.feed(page.read_text())
+    assert {"Targets", "The machine", "Missing competitors", "How to reproduce this"} <= set(outline.headings)
+    assert "What it does not show" in outline.headings
+    assert outline.loads == ["data:,"]  # an icon that is nothing
+    words = "".join(outline.words)
+    assert "openmp: not installed" in words
+    assert "python bench/run.py --all --report out/" in words
+
+
+def test_every_plot_is_drawn_or_says_why_not(results: dict[str, Any]) -> None:
+    pytest.importorskip("plotly", reason="plotly, of the extra bench, draws the page")
+    drawn = plots.draw_all(results)
+    assert [plot.name for plot in drawn] == PLOTS
+    for plot in drawn:
+        assert plot.figure is not None, plot.absent
+        assert sum(len(trace.x) for trace in plot.figure.data) > 2, plot.name
+        assert plot.sees.endswith("."), plot.name
+    for plot in plots.draw_all({**results, "tables": [], "native": [], "also": []}):
+        assert plot.figure is None
+        assert "not measured" in plot.absent or "was measured" in plot.absent
+
+
+def test_the_scaling_plot_says_which_build_it_lacks(results: dict[str, Any]) -> None:
+    pytest.importorskip("plotly", reason="plotly, of the extra bench, draws the page")
+    named = dict(zip(PLOTS, plots.draw_all(results), strict=True))
+    assert "Nothing of" not in named["scaling"].sees
+    assert any("free-threaded" in trace.name for trace in named["scaling"].figure.data)
+    alone = dict(zip(PLOTS, plots.draw_all({**results, "also": []}), strict=True))
+    assert "Nothing of a free-threaded build is shown" in alone["scaling"].sees
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+@pytest.mark.timeout(120)
+def test_a_browser_draws_every_plot_without_a_complaint(page: Path, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if ":CONSOLE" in line] == []
+    for name in PLOTS:
+        assert len(MARK.findall(_drawn(done.stdout, name))) > 2, name
+
+
+def _drawn(dom: str, name: str) -> str:
+    """What the browser made of the section of a plot."""
+    (section,) = re.findall(rf'<section id="{name}">(.*?)</section>', dom, re.DOTALL)
+    assert 'class="main-svg"' in section, name
+    return str(section)
+
+
+def test_what_is_not_a_whole_run_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"machine": {}, "tables": []}))
+    with pytest.raises(ValueError, match="measure again"):
+        results_of.read(other)
+
+
+def _rounds(results: dict[str, Any], factor: float) -> dict[str, Any]:
+    """The same run with loomy's rounds of P1 changed."""
+    changed = copy.deepcopy(results)
+    (table,) = (table for table in changed["tables"] if table["scenario"] == "p1")
+    for row in table["rows"]:
+        if row["row"]["competitor"] == "loomy":
+            for sample in row["samples"]:
+                sample["value"] *= factor
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("factor", "word"),
+    [(1.0, "within the noise"), (1.05, "within the noise"), (1.2, "slower"), (0.8, "faster")],
+)
+def test_a_change_counts_only_beyond_the_spread_of_both(
+    results: dict[str, Any], factor: float, word: str
+) -> None:
+    # The recorded rounds of a row differ by 10 %.
+    found = compare.changes(results, _rounds(results, factor))
+    (ours,) = (change for change in found if change.where.startswith("P1:") and change.system == "loomy")
+    assert ours.word == word
+    assert {change.word for change in found if change is not ours} == {"within the noise"}
+    assert f"{len(found) - (word != 'within the noise')} of {len(found)} rows" in compare.summary(found)
+
+
+def test_each_number_of_the_specification_has_an_outcome(results: dict[str, Any]) -> None:
+    by_number = {outcome.number: outcome for outcome in targets.outcomes(results)}
+    assert list(by_number) == list(targets.NUMBERS)
+    assert by_number["P11"].met is True
+    assert by_number["P14"].met is None  # not in the record
+    missed = copy.deepcopy(results)
+    for table in missed["tables"]:
+        for target in table["targets"]:
+            target["met"] = False
+    again = {outcome.number: outcome for outcome in targets.outcomes(missed)}
+    assert again["P11"].met is False
+    assert again["P11"].word.startswith("missed in ")
+
+
+def _costs() -> Iterator[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    yield from re.findall(
+        rf"^{re.escape(readme.BEGIN)}\n(.*?)\n{re.escape(readme.END)}$", text, re.MULTILINE | re.DOTALL
+    )
+
+
+def test_the_readme_has_the_costs_of_the_recorded_run() -> None:
+    (costs,) = _costs()
+    made = readme.block(results_of.read(ROOT / "bench" / "results.json"))
+    assert costs == made, "run `python bench/run.py --readme bench/results.json`"
