@@ -33,7 +33,7 @@ def block(results: Json) -> str:
     said = [
         f"Medians of {results['rounds']} interleaved rounds in one run on {facts['CPU']}, "
         f"{facts['Python']} (commit {facts['commit']}, {facts['date']}). "
-        "Absolute times are that machine's; the ratios are what to compare.",
+        f"Absolute times are that machine's; the ratios are what to compare.{_warning(facts)}",
         "",
         "| one no-op job, microseconds | " + " | ".join(_SYSTEMS.values()) + " |",
         "|---|" + "---:|" * len(_SYSTEMS),
@@ -42,6 +42,14 @@ def block(results: Json) -> str:
         _sentences(results),
     ]
     return "\n".join(said)
+
+
+def _warning(facts: dict[str, str]) -> str:
+    """A busy machine makes each hand-off between threads a matter of who else wants the CPU."""
+    load = float(facts["load before"].split()[0]) if facts.get("load before") else 0.0
+    return (
+        f" It was busy with other work (load {load:g}), so this record is provisional." if load > 0.3 else ""
+    )
 
 
 def write(readme: Path, results: Json) -> None:
