@@ -21,6 +21,7 @@ RECORDED = Path(__file__).parent / "benchmarks" / "results.json"
 sys.path.append(str(ROOT / "bench"))  # not a package: its programs are run from there
 
 results_of = pytest.importorskip("page.results", reason="the benchmarks are not part of this copy")
+ahead = pytest.importorskip("page.ahead")
 compare = pytest.importorskip("page.compare")
 plots = pytest.importorskip("page.plots")
 readme = pytest.importorskip("page.readme")
@@ -189,6 +190,15 @@ def test_each_number_of_the_specification_has_an_outcome(results: dict[str, Any]
     again = {outcome.number: outcome for outcome in targets.outcomes(missed)}
     assert again["P11"].met is False
     assert again["P11"].word.startswith("missed in ")
+
+
+def test_a_peer_that_takes_less_is_named(results: dict[str, Any]) -> None:
+    where = {(each.peer.label, each.of.split(":")[0]) for each in ahead.ahead(results)}
+    assert ("dask", "P4") in where
+    assert not any(system in ("sequential", "generator alone", "one thread") for system, _ in where)
+    slowed = ahead.ahead(_rounds(results, 1e6))
+    assert {"stdlib", "mp", "tbb4py"} <= {each.peer.label for each in slowed if each.of.startswith("P1:")}
+    assert all(each.sure for each in slowed if each.of.startswith("P1:"))
 
 
 def _costs() -> Iterator[str]:

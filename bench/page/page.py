@@ -6,7 +6,7 @@ from . import html, sections
 from .compare import Change, comparison
 from .drawing import Plot
 from .plots import draw_all
-from .results import Json
+from .results import Json, busy
 
 _STYLE = Path(__file__).parent / "style.css"
 # No font, icon or script comes from elsewhere; an empty icon keeps browsers from asking for one.
@@ -24,6 +24,7 @@ def build(results: Json, changes: list[Change] | None = None) -> str:
     parts = [
         _intro(results),
         _section("targets", "Targets", sections.targets(results)),
+        _section("ahead", "Where a peer is ahead", sections.peers_ahead(results)),
         _section("changes", "Against an earlier run", comparison(changes)) if changes is not None else "",
         *(_section(plot.name, plot.title, _plot(plot)) for plot in drawn),
         _section("machine", "The machine", sections.machine(results)),
@@ -48,7 +49,7 @@ def _intro(results: Json) -> str:
             f"{facts.get('date', '')}, commit {facts.get('commit', '')}, {facts.get('CPU', '')}, "
             f"{facts.get('Python', '')}. Every figure is the median of interleaved rounds, in a process of "
             "its own, with its answers checked; bars show the lowest and the highest round. "
-            "loomy is red in every plot."
+            f"loomy is red in every plot.{busy(results).replace(' It ', ' The machine ', 1)}"
         )
         + "</p>"
     )

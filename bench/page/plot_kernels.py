@@ -69,7 +69,7 @@ def _against_size(results: Json, name: str, scenario: str, title: str) -> Plot:
                 f"(at {worst[0]:,})"
             )
     figure.update_xaxes(**log_axis("", xs))
-    figure.update_xaxes(title_text="elements", row=rows)
+    figure.update_xaxes(title_text="size", row=rows)
     figure.add_hline(y=1, line={"color": "#999999", "width": 1})
     laid_out(figure, height=300 * rows + 120)
     figure.update_yaxes(**log_axis("", ratios))
@@ -77,8 +77,8 @@ def _against_size(results: Json, name: str, scenario: str, title: str) -> Plot:
     return Plot(
         name,
         title,
-        "Time divided by that of the table's reference (one thread): below the line is faster. loomy's "
-        "medians, by work: " + "; ".join(said) + ".",
+        "Time divided by that of one thread: below the line is faster. The size is the number of elements; "
+        "of mandelbrot, of rows. loomy's medians, by work: " + "; ".join(said) + ".",
         figure,
     )
 

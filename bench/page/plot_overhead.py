@@ -129,7 +129,7 @@ def grid(results: Json) -> Plot:
         and first.label == "loomy"
     ]
     said = (
-        f"What a short script sees. Of the pools, loomy takes the least time for tasks of {_listed(ahead)} "
+        f"What a short script sees. Of the pools, loomy takes the least time for {_listed(ahead)} tasks "
         f"({len(ahead)} of {len(cells)} columns). Under the GIL no pool can be faster than sequential "
         "when the work is pure Python."
     )
@@ -141,4 +141,4 @@ def _pools(figures: list[Figure]) -> list[Figure]:
 
 
 def _listed(words: list[str]) -> str:
-    return ", ".join(words) or "no amount of work"
+    return ", ".join(words) or "none of these"

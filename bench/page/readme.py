@@ -4,7 +4,7 @@ from pathlib import Path
 
 from python.report import number
 
-from .results import Figure, Json, measured, tables
+from .results import Figure, Json, busy, measured, tables
 
 BEGIN = "<!-- costs: made from bench/results.json by `python bench/run.py --readme bench/results.json` -->"
 END = "<!-- end of costs -->"
@@ -33,7 +33,7 @@ def block(results: Json) -> str:
     said = [
         f"Medians of {results['rounds']} interleaved rounds in one run on {facts['CPU']}, "
         f"{facts['Python']} (commit {facts['commit']}, {facts['date']}). "
-        f"Absolute times are that machine's; the ratios are what to compare.{_warning(facts)}",
+        f"Absolute times are that machine's; the ratios are what to compare.{busy(results)}",
         "",
         "| one no-op job, microseconds | " + " | ".join(_SYSTEMS.values()) + " |",
         "|---|" + "---:|" * len(_SYSTEMS),
@@ -42,14 +42,6 @@ def block(results: Json) -> str:
         _sentences(results),
     ]
     return "\n".join(said)
-
-
-def _warning(facts: dict[str, str]) -> str:
-    """A busy machine makes each hand-off between threads a matter of who else wants the CPU."""
-    load = float(facts["load before"].split()[0]) if facts.get("load before") else 0.0
-    return (
-        f" It was busy with other work (load {load:g}), so this record is provisional." if load > 0.3 else ""
-    )
 
 
 def write(readme: Path, results: Json) -> None:

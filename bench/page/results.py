@@ -53,6 +53,15 @@ def read(path: Path) -> Json:
     return results
 
 
+def busy(results: Json) -> str:
+    """A warning, when others wanted the CPUs: then each hand-off between threads depends on who else does."""
+    said = results["machine"].get("load before", "").split()
+    load = float(said[0]) if said else 0.0
+    if load <= 0.3:
+        return ""
+    return f" It was busy with other work (load {load:g}), so this record is provisional."
+
+
 def tables(results: Json, scenario: str = "") -> list[Json]:
     return [table for table in results["tables"] if scenario in ("", table["scenario"])]
 

@@ -3,10 +3,9 @@
 from python.report import number
 
 from . import html
+from .ahead import OURS, ahead
 from .results import Figure, Json, figures, missing, native_cases
 from .targets import Outcome, Part, others, outcomes
-
-_OURS = ("loomy", "executor")
 
 NOT_SHOWN = (
     "Throughput of real programs: these are small jobs, chosen so that the pool is what costs. The longer "
@@ -42,7 +41,7 @@ def absent(results: Json) -> str:
 
 
 def reproduce(results: Json) -> str:
-    commands = "pip install '.[bench]'\n" + results["command"]
+    commands = "pip install '.[bench,kernels]'\n" + results["command"]
     return (
         f"<pre>{html.text(commands)}</pre><p>in a checkout of commit "
         f"<code>{html.text(results['machine'].get('commit', 'unknown'))}</code>, on a machine that nobody "
@@ -83,6 +82,27 @@ def targets(results: Json) -> str:
     )
 
 
+def peers_ahead(results: Json) -> str:
+    found = ahead(results)
+    if not found:
+        return "<p>In no table does a peer take less time, or memory, than loomy.</p>"
+    rows = [
+        html.row(
+            [
+                html.cell(each.peer.label, "words"),
+                html.cell(each.of, "words"),
+                html.cell(number(each.peer.median)),
+                html.cell(number(each.ours.median)),
+                html.cell(each.peer.of_table["unit"]["name"], "words"),
+                html.cell(*("in every round", "missed") if each.sure else ("rounds overlap", "unknown")),
+            ]
+        )
+        for each in found
+    ]
+    why = "<p>By their medians; what it comes from is in bench/README.md, under Where loomy is not ahead.</p>"
+    return why + html.table(["peer", "where", "its", "loomy's", "unit", "how surely"], rows, "words")
+
+
 def _first(outcome: Outcome) -> list[Part]:
     bad = [part for part in outcome.parts if part.met is False]
     return bad[:6] if bad else outcome.parts[:1]
@@ -115,7 +135,7 @@ def _cells(each: Figure, reference: Figure | None) -> str:
     ratio = each.median / reference.median if reference and reference.median else None
     spread = f"{number(each.low)} .. {number(each.high)}"
     cells = [each.label, number(each.median), spread, "-" if ratio is None else number(ratio)]
-    return html.row([html.cell(words) for words in cells], ours=each.competitor in _OURS)
+    return html.row([html.cell(words) for words in cells], ours=each.competitor in OURS)
 
 
 def native_tables(results: Json) -> str:

@@ -24,12 +24,14 @@ class Expectation:
             if "seconds" in table
         }
 
+        self._of_suite: dict[str, float] = (earlier or {}).get("native seconds", {})
+
     def of_table(self, table: Table, rounds: int) -> float:
         of_row: float = self._of_round.get(table.title, _UNKNOWN_ROW)
         return of_row * rounds * len(table.rows)
 
     def of_suite(self, suite: str) -> float:
-        return _UNKNOWN_SUITE
+        return self._of_suite.get(suite, _UNKNOWN_SUITE)
 
 
 class Bar:
