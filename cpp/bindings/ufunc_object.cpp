@@ -82,18 +82,14 @@ std::int64_t elements_of(PyTypeObject* array_type, PyObject* const* args, Py_ssi
 
 PyObject* call_numpy_timed(ufunc_object& self, std::int64_t elements, PyObject* const* args,
                            std::size_t flags, PyObject* names) {
-    if (!self.cost.wants_sample()) return self.call_numpy(self.wrapped, args, flags, names);
     const std::int64_t start = now_ns();
     PyObject* const result = self.call_numpy(self.wrapped, args, flags, names);
     if (result != nullptr) self.cost.add_alone(elements, now_ns() - start);
     return result;
 }
 
-PyObject* call_large(ufunc_object& self, PyObject* const* args, std::size_t flags, PyObject* names) {
-    const std::int64_t elements = elements_of(self.array_type, args, PyVectorcall_NARGS(flags));
-    if (elements < ufunc_cost::least_elements || self.shared == Py_None)
-        return self.call_numpy(self.wrapped, args, flags, names);
-    if (!self.cost.pays(elements)) return call_numpy_timed(self, elements, args, flags, names);
+PyObject* call_shared(ufunc_object& self, std::int64_t elements, PyObject* const* args, std::size_t flags,
+                      PyObject* names) {
     const std::int64_t start = now_ns();
     PyObject* const result = PyObject_Vectorcall(self.shared, args, flags, names);
     if (result != Py_NotImplemented) {
@@ -102,6 +98,21 @@ PyObject* call_large(ufunc_object& self, PyObject* const* args, std::size_t flag
     }
     Py_DECREF(result);
     return call_numpy_timed(self, elements, args, flags, names);
+}
+
+PyObject* call_large(ufunc_object& self, PyObject* const* args, std::size_t flags, PyObject* names) {
+    const std::int64_t elements = elements_of(self.array_type, args, PyVectorcall_NARGS(flags));
+    if (elements >= ufunc_cost::least_elements && self.shared != Py_None) {
+        switch (self.cost.choose(elements)) {
+            case ufunc_cost::way::shared:
+                return call_shared(self, elements, args, flags, names);
+            case ufunc_cost::way::alone_timed:
+                return call_numpy_timed(self, elements, args, flags, names);
+            case ufunc_cost::way::alone:
+                break;
+        }
+    }
+    return self.call_numpy(self.wrapped, args, flags, names);
 }
 
 // A small call costs some ten nanoseconds more than NumPy's.
@@ -222,7 +233,7 @@ PyDoc_STRVAR(
     "of\n"
     "numbers, dates and times are shared out once a call is long enough for that to pay, which it learns "
     "from\n"
-    "its calls (about 0.1 ms). Everything else NumPy does alone: small calls, subclasses, objects, strings,\n"
+    "its calls (about 0.15 ms). Everything else NumPy does alone: small calls, subclasses, objects, strings,\n"
     "generalized ufuncs, operands that overlap, and the methods, such as `reduce` and `outer`.\n\n"
     "`pool` is a `loomy.Pool`, `None` the default pool; a large call raises PoolNotRunning if it is closed.\n"
     "Raises TypeError for what is no ufunc.");
