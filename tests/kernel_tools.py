@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -39,7 +40,14 @@ def compiled(source: Path, *flags: str) -> Path:
     ]
     command += ["-shared", "-fPIC", "-fvisibility=hidden", f"-I{loomy.get_include()}", *flags]
     done = subprocess.run(
-        [*map(str, command), "-o", str(into), str(source), "-lm"], capture_output=True, text=True, check=False
+        [*map(str, command), "-o", str(into), str(source), "-lm"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "LD_PRELOAD": "",
+        },  # a sanitizer's runtime is for this process, not for the compiler
     )
     if done.returncode:
         raise AssertionError(done.stderr)

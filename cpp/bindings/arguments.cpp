@@ -1,14 +1,17 @@
 #include "arguments.hpp"
 
+#include <cassert>
+
 namespace loomy::py {
 
 argument_names::argument_names(std::initializer_list<const char*> names) {
-    for (const char* name : names) names_.push_back(PyUnicode_InternFromString(name));
+    assert(names.size() <= most);
+    for (const char* name : names) names_[count_++] = PyUnicode_InternFromString(name);
 }
 
 bool argument_names::parse(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* keywords,
                            Py_ssize_t required, Py_ssize_t positional, PyObject** out) const {
-    const auto known = static_cast<Py_ssize_t>(names_.size());
+    const auto known = static_cast<Py_ssize_t>(count_);
     if (count > positional) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional argument%s, got %zd", function,
                      positional, positional == 1 ? "" : "s", count);
