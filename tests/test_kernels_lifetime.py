@@ -151,7 +151,7 @@ def test_arrays_live_until_the_chunks_of_a_cancelled_launch_have_ended() -> None
     done = np.zeros(1, np.int64).view(Array)
     seen = weakref.ref(done)
     with Pool(identity, size=1) as pool:
-        result = pool.launch(kernel, 0.2, done, n=100)
+        result = pool.launch(kernel, 1.0, done, n=100)
         wait_until(lambda: pool.running == 1)
         assert result.cancel()
         with pytest.raises(loomy.JobCancelled):
