@@ -78,16 +78,6 @@ PyObject* after_threads(PyObject*, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* before_fork(PyObject*, PyObject*) {
-    python_pool::lock_all();
-    Py_RETURN_NONE;
-}
-
-PyObject* after_fork_in_parent(PyObject*, PyObject*) {
-    python_pool::unlock_all();
-    Py_RETURN_NONE;
-}
-
 PyObject* after_fork_in_child(PyObject*, PyObject*) {
     // Only the forking thread exists here: whatever another one held is held for ever, and no worker will
     // come.
@@ -99,7 +89,6 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
     gil::reset_after_fork();
     forget_running_event_loop();
     python_pool::all_dead_in_child();
-    python_pool::unlock_all();
     Py_RETURN_NONE;
 }
 
@@ -109,9 +98,6 @@ PyMethodDef functions[] = {
          "_at_exit()\n--\n\nClose all pools; what runs gets its context cancelled and a second to end.")},
     {"_after_threads", after_threads, METH_NOARGS,
      PyDoc_STR("_after_threads()\n--\n\nWait for the jobs of all executors, then the same as _at_exit().")},
-    {"_before_fork", before_fork, METH_NOARGS, PyDoc_STR("_before_fork()\n--\n\nFor os.register_at_fork.")},
-    {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS,
-     PyDoc_STR("_after_fork_in_parent()\n--\n\nFor os.register_at_fork.")},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
      PyDoc_STR("_after_fork_in_child()\n--\n\nFor os.register_at_fork: old pools are dead, new ones work.")},
     {nullptr, nullptr, 0, nullptr}};

@@ -2,6 +2,10 @@
 
 #include <array>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #include "errors.hpp"
 #include "gil.hpp"
 #include "python_env.hpp"
@@ -13,6 +17,13 @@ namespace {
 
 std::mutex registry_lock; // held for a few instructions, and across a fork
 python_pool* registry = nullptr;
+
+#if !defined(_WIN32)
+// Not from os.register_at_fork: what others have registered there is Python and may switch threads, and a
+// thread that then makes a pool would wait, attached, for a lock whose owner waits to be attached.
+[[maybe_unused]] const int fork_handlers = pthread_atfork(
+    [] { registry_lock.lock(); }, [] { registry_lock.unlock(); }, [] { registry_lock.unlock(); });
+#endif
 
 constexpr const char* hook_names[hook_count] = {"on_job_start", "on_job_complete", "on_job_error",
                                                 "on_worker_start", "on_worker_stop"};
@@ -239,13 +250,6 @@ void python_pool::for_each(void (*call)(python_pool&)) {
         }
     }
     for (const ref<python_pool>& one : all) call(*one);
-}
-
-void python_pool::lock_all() {
-    registry_lock.lock();
-}
-void python_pool::unlock_all() {
-    registry_lock.unlock();
 }
 
 void python_pool::all_dead_in_child() noexcept {

@@ -59,9 +59,7 @@ class python_pool final : public observer, public ref_counted<python_pool> {
 
     // Every pool of this process, for exit and fork.
     static void for_each(void (*call)(python_pool&));
-    static void lock_all();
-    static void unlock_all();
-    static void all_dead_in_child() noexcept; // with the lock held
+    static void all_dead_in_child() noexcept; // while the child has no other thread
 
     const pool_kind kind;
     const bool any_affinity; // callers may run jobs themselves: a plain pool with affinity="any"

@@ -59,12 +59,6 @@ def _after_threads() -> None:
 def _set_future_type(type: type[FutureBase[Any]], /) -> None:
     """The class of the futures that executors make."""
 
-def _before_fork() -> None:
-    """For os.register_at_fork."""
-
-def _after_fork_in_parent() -> None:
-    """For os.register_at_fork."""
-
 def _after_fork_in_child() -> None:
     """For os.register_at_fork: old pools are dead, new ones work."""
 

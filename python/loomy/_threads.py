@@ -87,8 +87,4 @@ _loomy._set_checkpoint(checkpoint)
 register_exit(_loomy._at_exit)
 atexit.register(_loomy._after_threads)  # executors, and pools made after that
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_loomy._before_fork,
-        after_in_parent=_loomy._after_fork_in_parent,
-        after_in_child=_loomy._after_fork_in_child,
-    )
+    os.register_at_fork(after_in_child=_loomy._after_fork_in_child)

@@ -238,6 +238,26 @@ def fork_while_other_threads_use_the_pool() -> None:
         assert not any(user.is_alive() for user in users)
 
 
+def fork_while_another_thread_makes_pools() -> None:
+    """What others have registered with os.register_at_fork is Python, and threads are switched in it."""
+    ended = threading.Event()
+
+    def make() -> None:
+        while not ended.is_set():
+            Pool(double, size=1).close()
+
+    maker = threading.Thread(target=make, daemon=True)
+    maker.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    for _ in range(30):
+        in_child(lambda: None)
+    sys.setswitchinterval(before)
+    ended.set()
+    maker.join(WAIT)
+    assert not maker.is_alive()
+
+
 def child_that_exits_normally() -> None:
     with used_pool():
         child = os.fork()
@@ -358,6 +378,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         fork_inside_a_job,
         fork_inside_a_job_of_the_caller,
         fork_while_other_threads_use_the_pool,
+        fork_while_another_thread_makes_pools,
         child_that_exits_normally,
         child_that_exits_with_a_pool_of_its_own,
         multiprocessing_with_fork,
