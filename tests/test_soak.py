@@ -1,0 +1,28 @@
+"""Some seconds of the soak test; ten minutes of it are run by hand: `python -m tests.soak --minutes 10`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import LONG
+
+MINUTES = 1.0 if LONG else 0.1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks and sends signals")
+@pytest.mark.timeout(180, method="thread")
+def test_everything_at_once_with_faults_survives() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.soak", "--minutes", str(MINUTES)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "VERDICT: passed" in done.stdout
