@@ -65,7 +65,7 @@ class ufunc_cost {
     static constexpr std::uint32_t longest_run = 32;
     static constexpr float losses = 50; // a loss is 2 % of the pause that follows
     static constexpr float shortest_pause_ns = 1'000'000;
-    static constexpr float longest_pause_ns = 1'000'000'000; // soon enough to notice that the CPUs are free
+    static constexpr float longest_pause_ns = 250'000'000; // soon enough to notice that the CPUs are free
 
     [[nodiscard]] float alone(std::int64_t elements) const noexcept {
         return static_cast<float>(elements) * ns_.load(std::memory_order_relaxed);
