@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from python.model import Table
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
 from .results import Json
 

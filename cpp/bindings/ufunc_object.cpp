@@ -233,7 +233,8 @@ PyDoc_STRVAR(
     "of\n"
     "numbers, dates and times are shared out once a call is long enough for that to pay, which it learns "
     "from\n"
-    "its calls (about 0.15 ms). Everything else NumPy does alone: small calls, subclasses, objects, strings,\n"
+    "its calls (about 0.15 ms). Everything else NumPy does alone: small calls, subclasses, objects, "
+    "strings,\n"
     "generalized ufuncs, operands that overlap, and the methods, such as `reduce` and `outer`.\n\n"
     "`pool` is a `loomy.Pool`, `None` the default pool; a large call raises PoolNotRunning if it is closed.\n"
     "Raises TypeError for what is no ufunc.");
