@@ -324,6 +324,17 @@ def test_every_job_of_a_pool_may_call_it_on_that_pool(way: str, affinity: Any) -
         assert [result.result(timeout=WAIT) for result in results] == [3 * LARGE, 5 * LARGE]
 
 
+def test_calls_that_take_long_are_all_shared(pool: AnyPool) -> None:
+    given = np.full(2_000_000, 0.3, dtype="g")  # some hundred milliseconds by one thread
+    cbrt = loomy.ufunc(np.cbrt, pool=pool)
+    for _ in range(4):  # it learns what an element costs
+        cbrt(given)
+    for _ in range(5):
+        before = jobs_of(pool)
+        cbrt(given)
+        assert jobs_of(pool) > before
+
+
 def test_ctrl_c_ends_a_long_call(pool: AnyPool) -> None:
     given = np.full(20_000_000, 0.3, dtype="g")  # seconds of work
     cbrt = loomy.ufunc(np.cbrt, pool=pool)

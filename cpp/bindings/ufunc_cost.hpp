@@ -21,9 +21,15 @@ class ufunc_cost {
     // a thread.
     static constexpr float least_ns = 150'000;
 
+    // What is thought to take longer alone is always shared: an interrupt ends a shared call between two
+    // chunks, and one done alone not before its end.
+    static constexpr float longest_alone_ns = 20'000'000;
+
     // How to do the next call. A time that is told to be taken is told to add_alone.
     [[nodiscard]] way choose(std::int64_t elements) noexcept {
-        if (alone(elements) < least_ns) return one_in_eight() ? way::alone_timed : way::alone;
+        const float expected = alone(elements);
+        if (expected < least_ns) return one_in_eight() ? way::alone_timed : way::alone;
+        if (expected >= longest_alone_ns) return way::shared;
         if (now_ns() < share_again_.load(std::memory_order_relaxed)) return way::alone_timed;
         // What calls take alone must stay known while they are shared.
         const std::uint32_t run = run_.load(std::memory_order_relaxed);
