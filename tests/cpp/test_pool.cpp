@@ -788,6 +788,22 @@ TEST_CASE("stopping what runs races its end: the job may be gone at once") {
 }
 
 // Both: the innermost job, and the one below that waits for it.
+TEST_CASE("a job that a worker has taken and not called yet is running, not lost") {
+    gate before;
+    script what;
+    what.enter = [&](job&) { before.pass(); };
+    pool_fixture pool(1, {}, what);
+    auto one = make_job([] {});
+    REQUIRE(pool->submit(*one) == submitted::accepted);
+    REQUIRE(before.await(1));
+    const pool_stats stats = pool->stats();
+    CHECK(stats.submitted == 1);
+    CHECK(stats.queued == 0);
+    CHECK(stats.running == 1);
+    before.open();
+    (void)pool->wait(*one, deadline::never());
+}
+
 TEST_CASE("stopping what runs ends the wait for a job that runs another one inside itself") {
     gate closed;
     pool_fixture pool(1);

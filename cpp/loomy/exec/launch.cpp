@@ -142,8 +142,6 @@ void launch::ended(frame* where) {
                                               : pool::count_as::cancelled;
     }
     home_->count_end(where, started, what);
-    if (outlived_.exchange(outlived::over, std::memory_order_relaxed) == outlived::counted)
-        home_->count_running_abandoned(-1);
 }
 
 launch_outcome launch::outcome() const noexcept {
@@ -161,12 +159,7 @@ std::uint64_t launch::items_refused(range, phase as) {
     return jobs();
 }
 
-std::uint64_t launch::items_abandoned(range which, phase) {
-    auto running = outlived::no;
-    if (which.begin != 0 && started_.load(std::memory_order_relaxed) &&
-        outlived_.compare_exchange_strong(running, outlived::counted, std::memory_order_relaxed)) {
-        home_->count_running_abandoned(1);
-    }
+std::uint64_t launch::items_abandoned(range, phase) {
     return jobs();
 }
 

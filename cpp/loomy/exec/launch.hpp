@@ -162,9 +162,6 @@ class launch : public shared_job, private cancel_token::callback {
     std::atomic<bool> started_{false}; // a unit was claimed to be run
     std::int64_t started_ns_ = 0;      // and when; written by who claimed it, read at the end
     phase outcome_ = phase::done;      // written by who refuses it or ends it
-    // It runs though it was abandoned, and is counted as such. Who abandons it and who ends it may meet here.
-    enum class outlived : std::uint8_t { no, counted, over };
-    std::atomic<outlived> outlived_{outlived::no};
     first_failure failure_;
 
     enum class watching : std::uint8_t { not_yet, on, off };

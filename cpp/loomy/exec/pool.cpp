@@ -185,9 +185,7 @@ bool pool::abandon_queued(job& which, phase as) {
 void pool::after_abandon(job& which, job::abandoned how, phase as) {
     const bool was_running = how == job::abandoned::while_running;
     admission::left left = admission::left::open;
-    if (was_running) {
-        executing_abandoned_.fetch_add(1, std::memory_order_relaxed);
-    } else {
+    if (!was_running) {
         left = jobs_in_.leave();
         if (places_) places_->give();
     }

@@ -67,10 +67,6 @@ class pool final : public ref_counted<pool> {
     // A job that counts as one came to its end: on the slot of `where`, or elsewhere (null).
     enum class count_as : std::uint8_t { nothing, completed, failed, cancelled, timed_out };
     void count_end(frame* where, bool was_started, count_as what) noexcept;
-    // Its function goes on, or has ended (-1), though it was abandoned.
-    void count_running_abandoned(std::int64_t by) noexcept {
-        executing_abandoned_.fetch_add(by, std::memory_order_relaxed);
-    }
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
     void count_submitted(std::uint64_t jobs) noexcept {
@@ -260,7 +256,6 @@ class pool final : public ref_counted<pool> {
     std::optional<places> places_; // only of a bounded pool
 
     std::atomic<std::uint64_t> cancelled_{0}, timed_out_{0}, refused_{0}, rejected_{0}, wakes_{0};
-    std::atomic<std::int64_t> executing_abandoned_{0};
     std::atomic<std::uint64_t> completed_off_slots_{0}, failed_off_slots_{0}, finished_off_slots_{0};
     std::atomic<std::uint64_t> shared_entries_{0}; // of what jobs_in_ counts, how many are shared jobs
     std::atomic<std::uint64_t> live_threads_{0};

@@ -101,11 +101,7 @@ pool_stats pool::read_stats() const noexcept {
             }
         }
     }
-    const std::int64_t abandoned = executing_abandoned_.load(std::memory_order_relaxed);
     const std::uint64_t executing = started > finished ? started - finished : 0;
-    out.running = abandoned > 0 && static_cast<std::uint64_t>(abandoned) < executing
-                      ? executing - static_cast<std::uint64_t>(abandoned)
-                      : (abandoned > 0 ? 0 : executing);
     const std::uint64_t entries = shared_entries_.load(std::memory_order_relaxed);
     const std::uint64_t counted = jobs_in_.count();
     out.queued = counted - std::min(counted, entries) + queued_in_shared();
@@ -117,6 +113,10 @@ pool_stats pool::read_stats() const noexcept {
     out.wakes = wakes_.load(std::memory_order_relaxed);
     out.busy_seconds = static_cast<double>(busy_ns) * 1e-9;
     out.submitted = submitted_.load(std::memory_order_relaxed);
+    // What has left the queue and has no end. Counted this way, a worker that has just taken a job and is
+    // about to call it cannot hide it; and a job whose end was forgotten would be running for ever.
+    const std::uint64_t elsewhere = out.completed + out.failed + out.cancelled + out.timed_out + out.queued;
+    out.running = out.submitted > elsewhere ? out.submitted - elsewhere : 0;
     return out;
 }
 

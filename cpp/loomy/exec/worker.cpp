@@ -211,7 +211,6 @@ void pool::run_claimed(job& next, frame& where) {
     const job::published end = next.publish();
     if (!end.stands) {
         outcome.take_back(); // it was counted when it was abandoned
-        executing_abandoned_.fetch_sub(1, std::memory_order_relaxed);
     }
     if (options_.interruptible) {
         where.env.leave(); // it may wait for a delivery in progress
