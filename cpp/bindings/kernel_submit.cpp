@@ -12,7 +12,7 @@ namespace {
 
 // A chunk cannot be interrupted by a signal, only stopped, and only the main thread handles signals: so it
 // takes part in nothing that is not known to be over sooner than anybody notices.
-constexpr double soon_ps = 100e6;
+constexpr double soon_ps = 10e9; // 10 ms, of which nobody feels a delay of Ctrl-C
 
 bool may_take_part(const python_launch& what, const kernel_object& kernel) {
     if (!gil::is_main_thread() || frame::top() != nullptr) return true;

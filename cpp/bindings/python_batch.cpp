@@ -93,7 +93,7 @@ void python_batch::look_around(participant& on) {
     const std::int64_t alone_until = alone_until_ns_.load(std::memory_order_relaxed);
     if (alone_until != 0 && now > alone_until) {
         alone_until_ns_.store(0, std::memory_order_relaxed);
-        home->core->invite(*this);
+        home->core->invite(*this, 0);
     }
     if (on.last_look_ns != 0 && now - on.last_look_ns <= gil::checkpoint_interval_ns) return;
     if (on.last_look_ns != 0 && !gil::checkpoint()) {

@@ -221,6 +221,42 @@ TEST_CASE("a launch that is known to be short is run by its caller alone, and wa
     CHECK(pool->stats().completed == 20);
 }
 
+TEST_CASE("a launch asks for as many workers as have a place in it, and a worker is woken for no more") {
+    pool_fixture pool(2);
+    {
+        gate both;
+        auto first = make_job([&] { both.pass(); });
+        auto second = make_job([&] { both.pass(); });
+        REQUIRE(pool->submit(*first) == submitted::accepted);
+        REQUIRE(pool->submit(*second) == submitted::accepted);
+        REQUIRE(both.await(2)); // both have their threads
+        both.open();
+        (void)pool->wait(*first, deadline::never());
+        (void)pool->wait(*second, deadline::never());
+    }
+    REQUIRE(pool.settles());
+    const std::uint64_t wakes = pool->stats().wakes;
+    gate by_caller, by_worker;
+    const std::thread::id caller = std::this_thread::get_id();
+    std::thread opener([&] {
+        if (by_worker.await(1)) by_caller.open();
+    });
+    const test_kernel kernel([&](const loomy_call&) -> int {
+        (std::this_thread::get_id() == caller ? by_caller : by_worker).pass();
+        return LOOMY_OK;
+    });
+    const handle one = make(pool, kernel.over(100, 100));
+    native_env env;
+    // The caller ends with all but one chunk, in which the one worker is; then it gives its slot back.
+    REQUIRE(launch_sharing(*pool, *one, env, {}) == submitted::accepted);
+    opener.join();
+    CHECK(pool->stats().wakes == wakes + 1);
+    CHECK_FALSE(one->finished());
+    by_worker.open();
+    (void)pool->wait(*one, deadline::never());
+    CHECK(one->outcome().code == LOOMY_OK);
+}
+
 TEST_CASE("a bounded pool counts a launch as one job, and lets a caller run what has no place") {
     pool_options options;
     options.max_pending = 0;
@@ -250,8 +286,12 @@ TEST_CASE("what claims at a time grows for short items, shrinks towards the end,
     CHECK(unknown.next(1'000'000) <= 17);
     pace known(1, 4, 1'000); // 1 ns an item
     CHECK(known.next(1'000'000'000) >= pace::target_ns);
-    CHECK(known.next(80'000) == 10'000);
+    CHECK(known.next(80'000) == 5'000);
     CHECK(known.next(1'000) >= 1'000); // less than what is worth splitting
+    known.took(1'000, 10'000'000);     // a few that were cheap: the next may be dear
+    CHECK(known.next(1'000) == pace::least_ns + 1);
+    known.took(1'000'000, 1'000); // dear ones count at once
+    CHECK(known.next(100) == 6);
     pace coarse(5'000, 4, 1'000'000);
     CHECK(coarse.next(10) == 5'000);
     CHECK(cost_estimate::ps_per_unit(INT64_MAX, 1) >= cost_estimate::ps_per_unit(1, INT64_MAX));

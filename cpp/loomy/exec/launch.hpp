@@ -87,7 +87,7 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] std::uint64_t jobs() const noexcept final { return is_nested() ? 0 : 1; }
     [[nodiscard]] std::uint64_t queued_jobs() const noexcept final { return is_untouched() ? jobs() : 0; }
     [[nodiscard]] bool has_room() const noexcept final;
-    [[nodiscard]] bool wants_more() const noexcept final;
+    [[nodiscard]] bool wants_more(std::uint32_t joining) const noexcept final;
     bool joins(frame&) final { return joined_.load(std::memory_order_relaxed) < record_.num_workers; }
     std::uint64_t take_part(frame& where) final;
     [[nodiscard]] range claim_refused() noexcept final { return claim_whole(); }
@@ -127,6 +127,11 @@ class launch : public shared_job, private cancel_token::callback {
     void watch(const ref<cancel_token>& token);
     [[nodiscard]] submitted submit_to(pool& on, const ref<cancel_token>& token);
     [[nodiscard]] submitted share_on(frame& where, const ref<cancel_token>& token);
+    // Keeps a place for this thread, which submits it and then takes part.
+    void seat(const frame& where) noexcept {
+        seated_ = &where;
+        joined_.store(1, std::memory_order_relaxed);
+    }
     [[nodiscard]] std::uint64_t items_in(std::uint64_t units) const noexcept;
     [[nodiscard]] std::uint64_t run_claimed(chunk_call& call, range units);
     void run_chunk(chunk_call& call);
@@ -155,6 +160,7 @@ class launch : public shared_job, private cancel_token::callback {
     cost_estimate* const cost_;
     std::atomic<std::uint32_t> stop_{0};
     std::atomic<std::uint32_t> joined_{0}; // participants so far
+    const frame* seated_ = nullptr;        // is the first of them; written before it was submitted
     std::atomic<std::uint64_t> units_run_{0};
     std::atomic<std::uint64_t> per_unit_ps_{0}; // as measured last
     std::atomic<bool> chunk_stopped_{false};    // a chunk returned LOOMY_CANCELLED

@@ -22,8 +22,8 @@ bool launch::has_room() const noexcept {
     return unclaimed() != 0 && joined_.load(std::memory_order_relaxed) < record_.num_workers;
 }
 
-bool launch::wants_more() const noexcept {
-    if (joined_.load(std::memory_order_relaxed) >= record_.num_workers) return false;
+bool launch::wants_more(std::uint32_t joining) const noexcept {
+    if (joined_.load(std::memory_order_relaxed) + joining >= record_.num_workers) return false;
     const std::uint64_t left = unclaimed();
     if (left <= split_.least_claim()) return false;
     const std::uint64_t per_unit_ps = known_ps_per_unit();
@@ -33,7 +33,7 @@ bool launch::wants_more() const noexcept {
 
 std::uint64_t launch::take_part(frame& where) {
     // Never given to a second one: who leaves has left nothing to do.
-    const std::uint32_t worker = joined_.fetch_add(1, std::memory_order_relaxed);
+    const std::uint32_t worker = seated_ == &where ? 0 : joined_.fetch_add(1, std::memory_order_relaxed);
     if (worker >= record_.num_workers) return 0;
     slot& at = where.where;
     chunk_call call{};
@@ -61,9 +61,9 @@ std::uint64_t launch::take_part(frame& where) {
         speed.took(now - from, next.size());
         per_unit_ps_.store(speed.per_unit_ps(), std::memory_order_relaxed);
         from = now;
-        if (!invited && wants_more()) {
+        if (!invited && wants_more(0)) {
             invited = true;
-            home_->invite(*this);
+            home_->invite(*this, 0);
         }
     }
     if (stopped()) done += claim_rest().size();

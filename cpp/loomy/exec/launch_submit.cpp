@@ -1,6 +1,30 @@
 #include "loomy/exec/launch.hpp"
 
+#include "loomy/base/clock.hpp"
+#include "loomy/base/cpu.hpp"
+
 namespace loomy {
+namespace {
+
+// A worker that ended the launch before this one says so first, and gives its slot back a moment later. Who
+// comes in between and finds no slot would leave the launch to the workers, and be one thread more on the
+// CPUs they run on, time and again.
+constexpr std::int64_t patience_ns = 5'000;
+
+slot* borrow_patiently(pool& from) noexcept {
+    slot* found = from.try_borrow_to_share();
+    if (found != nullptr) return found;
+    const std::int64_t until = now_ns() + patience_ns;
+    do {
+        for (int i = 0; i < 16 && found == nullptr; ++i) {
+            cpu_pause();
+            found = from.try_borrow_to_share();
+        }
+    } while (found == nullptr && now_ns() < until);
+    return found;
+}
+
+} // namespace
 
 submitted launch::submit_to(pool& on, const ref<cancel_token>& token) {
     add_hold(); // the queue's
@@ -27,7 +51,8 @@ submitted launch::submit_to(pool& on, const ref<cancel_token>& token) {
 
 submitted launch::share_on(frame& where, const ref<cancel_token>& token) {
     pool& on = where.owner;
-    if (record_.num_workers > 1 && wants_more()) {
+    if (record_.num_workers > 1 && wants_more(1)) {
+        seat(where); // before a worker that looks for work right now asks for one more in our place
         const submitted answer = submit_to(on, token);
         if (answer == submitted::accepted) on.take_part(*this, where);
         if (answer != submitted::full) return answer; // else there is this thread
@@ -63,7 +88,7 @@ submitted launch_sharing(pool& on, launch& what, worker_env& env, const ref<canc
         return what.share_on(nested, token);
     }
     // The slot first: afterwards the workers might have them all.
-    slot* const borrowed = on.try_borrow_to_share();
+    slot* const borrowed = borrow_patiently(on);
     if (borrowed == nullptr) {
         const submitted answer = what.submit_to(on, token);
         if (answer == submitted::full) what.call_finish();

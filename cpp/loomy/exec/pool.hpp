@@ -90,7 +90,7 @@ class pool final : public ref_counted<pool> {
     // Puts it into the queue, for any number of workers to take part in. It takes one place.
     [[nodiscard]] submitted submit(shared_job& next);
     // Asks for one more worker to take part in it, one of those who do. Throws nothing.
-    void invite(shared_job& open);
+    void invite(shared_job& open, std::uint32_t joining);
     // The calling thread takes part on the slot of `where` until nothing is left to start.
     void take_part(shared_job& which, frame& where);
 

@@ -44,8 +44,8 @@ void pool::take_part(shared_job& which, frame& where) {
 
 // Back into the queue for the next worker, if there is something for it to do. A closed pool that drains
 // still finishes what is shared with all hands. The caller has a hold, or owns it.
-void pool::invite(shared_job& open) {
-    if (!open.wants_more() || discarding_.load(std::memory_order_seq_cst)) return;
+void pool::invite(shared_job& open, std::uint32_t joining) {
+    if (!open.wants_more(joining) || discarding_.load(std::memory_order_seq_cst)) return;
     if (places_) places_->take(); // before somebody may abandon it and give it back
     if (!entry_queued(open)) {    // somebody else has invited a worker already
         if (places_) places_->give();

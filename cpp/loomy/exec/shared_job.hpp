@@ -52,8 +52,11 @@ class shared_job : public job {
     // Whether a thread that comes now may find something to do; if not, somebody is taking part, or nothing
     // is left.
     [[nodiscard]] virtual bool has_room() const noexcept { return unclaimed() != 0; }
-    // Whether it is worth while to wake one more worker for it.
-    [[nodiscard]] virtual bool wants_more() const noexcept { return unclaimed() > 1; }
+    // Whether it is worth while to wake one more worker for it, besides so many that are about to take part.
+    [[nodiscard]] virtual bool wants_more(std::uint32_t joining) const noexcept {
+        (void)joining;
+        return unclaimed() > 1;
+    }
     // Whether a worker that took it from the queue is to take part now. Those who do may invite another
     // worker later; somebody must be taking part when this says no.
     virtual bool joins(frame&) { return true; }

@@ -221,7 +221,7 @@ void pool::run_claimed(job& next, frame& where) {
 
 void pool::run_shared(shared_job& next, frame& where) {
     if (next.joins(where)) {
-        invite(next);
+        invite(next, 1);
         take_part(next, where);
     } else if (places_ && where.own_thread) {
         places_->give();

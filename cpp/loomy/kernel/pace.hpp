@@ -35,7 +35,8 @@ class cost_estimate {
 
 // How much one thread claims at a time. Small at first, for an item may take a second; then what takes
 // `target_ns`, so that a claim costs next to nothing and a stop is noticed soon; towards the end less, so
-// that all end together, but nothing that takes less than a few microseconds.
+// that all end together, but nothing that takes less than a few microseconds. A few cheap items do not make
+// those to come cheap: for the size of a claim they count as what earlier launches had them cost, or more.
 class pace {
   public:
     static constexpr std::int64_t target_ns = 50'000;
@@ -47,6 +48,7 @@ class pace {
     pace(std::uint64_t least, std::uint32_t threads, std::uint64_t known_ps) noexcept
         : least_(least),
           threads_(threads),
+          known_ps_(known_ps),
           per_unit_ps_(known_ps),
           next_(known_ps == 0 ? least : most_units) {}
 
@@ -54,7 +56,7 @@ class pace {
         std::uint64_t want = next_;
         if (per_unit_ps_ != 0) {
             want = std::min(want, units_in(target_ns));
-            if (threads_ > 1) want = std::min(want, std::max(unclaimed / (2 * threads_), units_in(least_ns)));
+            if (threads_ > 1) want = std::min(want, std::max(unclaimed / (4 * threads_), units_in(least_ns)));
         }
         return std::max(want, least_);
     }
@@ -66,10 +68,10 @@ class pace {
 
   private:
     [[nodiscard]] std::uint64_t units_in(std::int64_t ns) const noexcept {
-        return static_cast<std::uint64_t>(ns) * 1000 / per_unit_ps_ + 1;
+        return static_cast<std::uint64_t>(ns) * 1000 / std::max(per_unit_ps_, known_ps_) + 1;
     }
 
-    const std::uint64_t least_, threads_;
+    const std::uint64_t least_, threads_, known_ps_;
     std::uint64_t per_unit_ps_;
     std::uint64_t next_;
 };
