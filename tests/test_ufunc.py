@@ -335,6 +335,15 @@ def test_calls_that_take_long_are_all_shared(pool: AnyPool) -> None:
         assert jobs_of(pool) > before
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, even if whoever started us (a shell, in the background) ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_long_call(pool: AnyPool) -> None:
     given = np.full(20_000_000, 0.3, dtype="g")  # seconds of work
     cbrt = loomy.ufunc(np.cbrt, pool=pool)
@@ -358,6 +367,25 @@ def test_ctrl_c_ends_a_long_call(pool: AnyPool) -> None:
     assert time.process_time() - start < whole / 2
     thread.join()
     assert bits(share(pool, np.cbrt, given[:LARGE])) == bits(np.cbrt(given[:LARGE]))
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_is_not_lost_when_another_thread_has_failed_before(pool: AnyPool) -> None:
+    caller_runs_one, other_has_failed = threading.Event(), threading.Event()
+
+    def piece() -> None:
+        if threading.current_thread() is threading.main_thread():
+            caller_runs_one.set()
+            assert other_has_failed.wait(WAIT)
+            time.sleep(0.05)  # until its failure is kept
+            signal.raise_signal(signal.SIGINT)
+        else:
+            assert caller_runs_one.wait(WAIT)
+            other_has_failed.set()
+            raise ValueError("of a worker")
+
+    with pytest.raises(KeyboardInterrupt):
+        loomy._loomy._run_ufunc_pieces(pool, (piece,) * 8)
 
 
 def test_a_pool_that_is_given_up_meanwhile_says_so() -> None:

@@ -1,6 +1,7 @@
 #include "ufunc_chunks.hpp"
 
 #include <new>
+#include <thread>
 
 #include "errors.hpp"
 #include "gil.hpp"
@@ -33,10 +34,27 @@ class signal_watch {
     static constexpr std::int64_t interval_ns = 50'000'000; // attaching may take a tenth of that
 };
 
+// A call that is shared, while it runs.
+struct shared_call {
+    chunk_body& body;
+    const std::thread::id caller = std::this_thread::get_id();
+    // What a chunk raised that the caller ran itself: its own, whatever else the call ends with. A handler of
+    // signals may have raised it, and there is nobody else to tell. The caller's only.
+    PyObject* error_of_caller = nullptr;
+};
+
 int run_chunk(const loomy_call* call) {
-    auto& body = *static_cast<chunk_body*>(call->launch->user_data);
-    if (body.run(call->begin, call->end) && signal_watch::look()) return LOOMY_OK;
-    return gil::has_error_while_detached() ? LOOMY_EPYTHON : LOOMY_ERROR;
+    auto& whole = *static_cast<shared_call*>(call->launch->user_data);
+    // Signals are for the caller to look for: what helps it on the main thread has its own calls to
+    // interrupt.
+    const bool is_caller = std::this_thread::get_id() == whole.caller;
+    if (whole.body.run(call->begin, call->end) && (!is_caller || signal_watch::look())) return LOOMY_OK;
+    if (!gil::has_error_while_detached()) return LOOMY_ERROR;
+    if (is_caller) {
+        const gil::attached scope;
+        if (scope) Py_XSETREF(whole.error_of_caller, errors::take_raised());
+    }
+    return LOOMY_EPYTHON;
 }
 
 constexpr loomy_kernel make_kernel() {
@@ -50,11 +68,11 @@ constexpr loomy_kernel make_kernel() {
 }
 constexpr loomy_kernel kernel = make_kernel();
 
-launch_request request(std::int64_t items, chunk_body& body) {
+launch_request request(std::int64_t items, shared_call& call) {
     launch_request what;
     what.kernel = &kernel;
     what.total = items;
-    what.user_data = &body;
+    what.user_data = &call;
     return what;
 }
 
@@ -110,11 +128,12 @@ chunks_end run_here(std::int64_t items, chunk_body& body) {
 chunks_end run_chunks(python_pool& home, std::int64_t items, chunk_body& body) {
     pool& core = *home.core;
     if (!core.closed() && (core.size() < 2 || items < 2)) return chunks_end::refused;
+    shared_call call{body};
     job_handle<launch> one;
     submitted answer = submitted::full;
     try {
         // It ends with its chunks: what they work on is the caller's.
-        one.reset(new launch(core, request(items, body), launch::ends::with_its_chunks));
+        one.reset(new launch(core, request(items, call), launch::ends::with_its_chunks));
         const detached scope;
         answer = home.any_affinity ? launch_sharing(core, *one, python_env::of_callers())
                                    : launch_queued(core, *one);
@@ -125,8 +144,9 @@ chunks_end run_chunks(python_pool& home, std::int64_t items, chunk_body& body) {
         return chunks_end::failed;
     }
     if (answer != submitted::accepted) return chunks_end::refused;
-    if (PyObject* const interrupt = wait_for_end(*one)) {
-        errors::put_back(interrupt);
+    if (PyObject* const interrupt = wait_for_end(*one)) Py_XSETREF(call.error_of_caller, interrupt);
+    if (call.error_of_caller != nullptr) {
+        errors::put_back(call.error_of_caller);
         return chunks_end::failed;
     }
     return end_of(*one, home);
