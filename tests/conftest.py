@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -151,3 +152,11 @@ def is_closed(pool: AnyPool) -> bool:
 def _is_at_rest(pool: AnyPool) -> bool:
     stats = pool.stats()
     return identity_holds(stats) and stats.queued == stats.running == 0 and pool.running == 0
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, even if whoever started us (a shell, in the background) ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -240,6 +240,7 @@ def test_a_kernel_can_call_python_and_its_errors_pass(consumer: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends itself a signal")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_a_loop_that_polls(consumer: Any) -> None:
     def interrupt() -> None:
         began = time.monotonic()

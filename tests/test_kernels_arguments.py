@@ -69,6 +69,7 @@ def x_is(kind: str) -> Any:
         "memoryview",
         "ctypes",
         "bytes cast",
+        "little-endian by name",
     ],
 )
 def test_what_is_read_may_lie_anyhow(saxpy: loomy.Kernel, kind: str) -> None:

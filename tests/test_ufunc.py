@@ -335,14 +335,6 @@ def test_calls_that_take_long_are_all_shared(pool: AnyPool) -> None:
         assert jobs_of(pool) > before
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, even if whoever started us (a shell, in the background) ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_long_call(pool: AnyPool) -> None:
     given = np.full(20_000_000, 0.3, dtype="g")  # seconds of work
