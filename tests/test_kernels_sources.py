@@ -119,6 +119,13 @@ cdef api int fails(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 nogil
         with gil:
             raise KeyError("from Cython")
     return 0
+
+cdef api int interrupted(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 with gil:
+    import signal
+    import threading
+    if threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGINT)
+    return 0
 """
 
 
@@ -256,6 +263,19 @@ def test_an_exception_of_a_cython_function_is_the_launchs() -> None:
         with pytest.raises(KeyError, match="from Cython"):
             pool.launch(kernel, n=10).result(20)
         assert pool.launch(kernel, n=3).result(20) is None
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_in_python_that_a_chunk_of_the_caller_runs_is_raised_as_it_is() -> None:
+    kernel = loomy.kernel(vars(cython_module())["__pyx_capi__"]["interrupted"])
+
+    def call_on_a_worker() -> None:  # which has no signals, and shows that a chunk is short
+        loomy.default_pool().launch(kernel, n=1).result(20)
+
+    for _ in range(3):
+        call_on_a_worker()
+    with pytest.raises(KeyboardInterrupt):
+        kernel(n=1)
 
 
 ELEMENT: list[tuple[str, str, int, Any]] = [

@@ -23,7 +23,8 @@ void python_job::look_at_launch() {
     }
     PyObject* outcome = nullptr;
     if (failed_) {
-        outcome = launch_error(*started, reinterpret_cast<kernel_object*>(payload_)->name, home->name);
+        outcome = launch_error(*started, reinterpret_cast<kernel_object*>(payload_)->name, home->name,
+                               asked_by::other);
         if (outcome == nullptr) outcome = errors::take_raised();
     } else {
         outcome = Py_NewRef(Py_None);

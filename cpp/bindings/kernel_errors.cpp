@@ -1,6 +1,7 @@
 #include "kernel_errors.hpp"
 
 #include "errors.hpp"
+#include "invoke.hpp"
 
 namespace loomy::py {
 namespace {
@@ -81,13 +82,21 @@ void add_note(PyObject* error, const launch_outcome& end, PyObject* kernel_name,
     Py_XDECREF(note);
 }
 
+bool is_interrupt(PyObject* error) {
+    errors::raise(error);
+    const bool interrupt = is_interrupt_of_this_thread();
+    PyErr_Clear();
+    return interrupt;
+}
+
 } // namespace
 
-PyObject* launch_error(launch& failed, PyObject* kernel_name, PyObject* pool_name) {
+PyObject* launch_error(launch& failed, PyObject* kernel_name, PyObject* pool_name, asked_by who) {
     const launch_outcome end = failed.outcome();
     auto* error = static_cast<PyObject*>(failed.take_foreign_error());
     if (error != nullptr &&
         PyObject_TypeCheck(error, reinterpret_cast<PyTypeObject*>(PyExc_Exception)) == 0) {
+        if (who == asked_by::participant && is_interrupt(error)) return error;
         // As a job that raises it: the exceptions that end threads and programs are not for the caller.
         PyObject* const told =
             errors::make(errors::worker_panic(), error, "kernel '%U' raised %R", kernel_name, error);

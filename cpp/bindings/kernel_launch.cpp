@@ -81,8 +81,9 @@ PyObject* outcome_here(python_launch& what, const kernel_object& kernel, const p
     what.arguments().let_go_if_done();
     const launch_outcome end = what.outcome();
     if (end.as == phase::done && end.code == LOOMY_OK) Py_RETURN_NONE;
-    PyObject* const error = end.as == phase::done ? launch_error(what, kernel.name, home.name)
-                                                  : launch_abandoned(end.as, kernel, home, limits);
+    PyObject* const error = end.as == phase::done
+                                ? launch_error(what, kernel.name, home.name, asked_by::participant)
+                                : launch_abandoned(end.as, kernel, home, limits);
     if (error != nullptr) {
         errors::put_back(error);
     }
