@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import pytest
@@ -63,8 +64,6 @@ def test_the_same_exception_is_raised_each_time(fail: loomy.Kernel) -> None:
 
 
 def test_the_first_error_wins_and_stops_the_other_chunks() -> None:
-    import ctypes
-
     function = ctypes.CDLL(str(library("plain.c"))).fail_range
     bad = ctypes.c_int64(3)
     kernel = loomy.kernel(function, signature="int (intptr_t, intptr_t, void *)", user_data=bad, name="picky")
@@ -115,8 +114,6 @@ def test_an_unwrapped_throw_does_not_kill_the_process() -> None:
 
 
 def test_a_throw_out_of_a_bare_function_does_not_kill_the_process() -> None:
-    import ctypes
-
     function = ctypes.CDLL(str(library("throws.cpp"))).bare_unwrapped
     kernel = loomy.kernel(function, signature="int (intptr_t, intptr_t, void *)")
     with pytest.raises(loomy.WorkerPanic, match="out of a bare function"):
@@ -125,6 +122,26 @@ def test_a_throw_out_of_a_bare_function_does_not_kill_the_process() -> None:
 
 def test_cpp_kernels_have_the_signature_of_their_function() -> None:
     assert kernels("throws.cpp").axpy.signature == "f8[n] f8[n]! f8"
+
+
+def test_a_bare_function_that_fails_takes_no_gil() -> None:
+    """Its chunk ends, and the next launch runs, while this thread keeps the GIL."""
+    fail = loomy.kernel(
+        ctypes.CDLL(str(library("plain.c"))).fail_range, signature="int (intptr_t, intptr_t, void *)"
+    )
+    wait_attached = ctypes.PyDLL(str(library("waits.c"))).wait_for_count
+    wait_attached.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+    bad, done = (ctypes.c_int64 * 1)(), (ctypes.c_int64 * 1)()
+    doze = kernels("native.c").doze
+    with Pool(identity, size=1, affinity="worker") as pool:
+        assert pool.process(1) == 1  # the worker has started, which takes the GIL
+        before = pool.launch(doze, 0.2, done, n=1)  # until this thread waits
+        failing = pool.launch(fail, bad, n=1)
+        after = pool.launch(doze, 0.0, done, n=1)
+        assert wait_attached(ctypes.addressof(done), 2) == 0
+        assert [before.result(WAIT), after.result(WAIT)] == [None, None]
+        with pytest.raises(ValueError, match="LOOMY_EVALUE"):
+            failing.result(WAIT)
 
 
 def test_an_error_is_not_reported_twice(fail: loomy.Kernel, caplog: pytest.LogCaptureFixture) -> None:

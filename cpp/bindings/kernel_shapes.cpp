@@ -17,10 +17,8 @@ const bare_function& function_of(const loomy_call* call) noexcept {
 // on the thread.
 int status_of(long long returned) {
     if (returned == LOOMY_OK || returned == LOOMY_CANCELLED) return static_cast<int>(returned);
-    {
-        const gil::attached scope;
-        if (scope && PyErr_Occurred() != nullptr) return LOOMY_EPYTHON;
-    }
+    // A chunk runs detached by us or, of an extension's own thread, where there is no state for an error.
+    if (gil::is_detached_here() && gil::has_error_while_detached()) return LOOMY_EPYTHON;
     return returned >= INT32_MIN && returned <= INT32_MAX ? static_cast<int>(returned) : LOOMY_ERROR;
 }
 
