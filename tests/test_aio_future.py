@@ -545,6 +545,9 @@ def test_a_loop_that_is_closed_before_it_takes_what_arrived_is_not_kept() -> Non
 
     with Gate() as gate, Pool(gate.block, size=1) as pool:
         loop, holder = begin(pool, gate)
+        # Without the GIL the waiter may go on while the worker still tells the loop; its reference is gone
+        # when its job has left the slot.
+        wait_until(lambda: pool.running == 0)
         gc.collect()
         assert loop() is None
         assert holder() is None

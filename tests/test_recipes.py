@@ -167,8 +167,7 @@ def test_a_progress_bar_over_what_completes(progress_bar: Any) -> None:
 
 
 @needs("tqdm")
-@pytest.mark.usefixtures("progress_bar")
-def test_thread_map_of_tqdm_on_our_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_map_of_tqdm_on_our_executor(monkeypatch: pytest.MonkeyPatch, progress_bar: Any) -> None:
     concurrent: Any = importlib.import_module("tqdm.contrib.concurrent")
     used: list[str] = []
 
@@ -176,11 +175,21 @@ def test_thread_map_of_tqdm_on_our_executor(monkeypatch: pytest.MonkeyPatch) -> 
         used.append(threading.current_thread().name)
         return 2 * i
 
+    told: list[
+        int
+    ] = []  # the bar's own `n += 1` is not atomic without the GIL, and ends with the last result
+
+    class Bar(progress_bar):  # type: ignore[misc]
+        def update(self, n: int = 1) -> Any:
+            told.append(n)
+            return super().update(n)
+
     monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Executor)
     shown = io.StringIO()
-    results = concurrent.thread_map(work, range(50), max_workers=2, file=shown, mininterval=0)
+    results = concurrent.thread_map(work, range(50), max_workers=2, file=shown, mininterval=0, tqdm_class=Bar)
     assert results == [2 * i for i in range(50)]
-    assert "50/50" in shown.getvalue()
+    assert sum(told) == 50
+    assert "/50" in shown.getvalue()
     assert all(name.startswith("loomy.Executor-") for name in used)
 
 

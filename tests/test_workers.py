@@ -340,8 +340,8 @@ def test_interrupt_never_hits_another_job() -> None:
     with Pool.from_workers(Checked, size=2) as pool:
 
         def caller(index: int) -> None:
-            for i in range(500):
-                number = index * 1000 + i
+            for i in range(25_000 if LONG else 500):
+                number = index * 25_000 + i
                 if i % 2:
                     assert pool.process(number) == number
                     continue

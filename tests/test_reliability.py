@@ -1,0 +1,150 @@
+"""What must survive: each scenario has its tests (the table of tests/README.md), some of them here."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import source_rules as rules
+from helpers import WAIT, Background, Gate, identity
+
+import loomy
+from loomy import Pool
+
+TESTS = Path(__file__).parent
+ROWS = re.findall(
+    r"^\| (\d+) \|.*\| (.*) \|$", (TESTS / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+def test_every_scenario_has_its_tests() -> None:
+    assert [int(number) for number, _ in ROWS] == list(range(1, 34))
+
+
+@pytest.mark.parametrize(("number", "named"), ROWS, ids=[number for number, _ in ROWS])
+def test_the_tests_of_a_scenario_are_there(number: str, named: str) -> None:
+    tests = re.findall(r"`([\w/.]+\.(?:py|cpp))::([^`]+)`", named)
+    assert tests, f"scenario {number} names no test"
+    for file, test in tests:
+        text = (TESTS / file).read_text(encoding="utf-8")
+        if file.endswith(".py"):
+            pattern = rf"^(?:async )?def {test}\("
+        else:
+            pattern = rf'^TEST_CASE(?:_TEMPLATE)?\("{re.escape(test)}"'
+        assert re.search(pattern, text, re.MULTILINE), f"there is no {file}::{test}"
+
+
+def test_09_shutdown_is_bounded_by_its_deadline_though_a_job_never_ends() -> None:
+    """Within 50 ms; one late answer in five may be the machine's fault."""
+    late: list[float] = []
+    for _ in range(5):
+        with Gate() as gate, Pool(gate.block, size=1) as pool:
+            pool.process_async(1)
+            gate.wait_entered()
+            begun = time.monotonic()
+            with pytest.raises(loomy.JobTimedOut):
+                pool.shutdown(0.1)
+            late.append(time.monotonic() - begun - 0.1)
+            gate.open()
+        if late[-1] < 0.05:
+            break
+    assert min(late) < 0.05
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs POSIX signals")
+def test_18_children_that_end_shorten_no_timeout() -> None:
+    told: list[int] = []
+    previous = signal.signal(signal.SIGCHLD, lambda number, _: told.append(number))
+    try:
+        with Gate() as gate, Pool(gate.block, size=1) as pool:
+            result = pool.process_async(7)
+            gate.wait_entered()
+            child = subprocess.Popen(["sleep", "0.1"])
+            begun = time.monotonic()
+            with pytest.raises(TimeoutError):
+                result.wait(0.4)
+            assert time.monotonic() - begun >= 0.4
+            child.wait()
+            gate.open()
+            assert result.wait(WAIT) == 7
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
+    assert told
+
+
+def in_fresh_interpreter(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+def test_23_stacks_dumped_while_jobs_run() -> None:
+    """`faulthandler.dump_traceback_later` walks the stacks of workers from outside of Python."""
+    program = """
+import faulthandler, loomy, sys, time
+def job(_):
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end: sum(range(100))
+    return 1
+faulthandler.dump_traceback_later(0.02, repeat=True)
+with loomy.Pool(job, 2) as pool:
+    assert pool.process_batch(range(4)).results == [1] * 4
+faulthandler.cancel_dump_traceback_later()
+"""
+    finished = in_fresh_interpreter(program)
+    assert finished.returncode == 0, finished.stderr
+    assert "in job" in finished.stderr
+
+
+def test_23_frozen_garbage() -> None:
+    """`gc.freeze` while jobs and results are about: they end, and what was frozen is let go of."""
+    program = """
+import gc, loomy, weakref
+class Payload: pass
+payload = Payload()
+gone = weakref.ref(payload)
+with loomy.Pool(lambda each: gc.collect(), 2) as pool:
+    results = [pool.process_async(payload) for _ in range(20)]
+    gc.freeze()
+    for result in results: result.wait()
+    more = [pool.process_async(Payload()) for _ in range(20)]
+    gc.unfreeze()
+    for result in more: result.wait()
+del payload, results, result, more
+gc.collect()
+assert gone() is None and pool.stats().completed == 40
+"""
+    finished = in_fresh_interpreter(program)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+SYSTEM_CLOCK = (
+    r"\bsystem_clock\b|\bCLOCK_REALTIME\b|\bFUTEX_CLOCK_REALTIME\b|\bgettimeofday\b|\bhigh_resolution_clock\b"
+)
+
+
+def test_26_no_wait_looks_at_the_system_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        spot for file in rules.sources("cpp", ".hpp", ".h", ".cpp") for spot in file.in_code(SYSTEM_CLOCK)
+    ]
+    found += [
+        spot for file in rules.sources("python", ".py") for spot in file.in_text(r"\btime\.time(?:_ns)?\(")
+    ]
+    assert not found
+    # Nor does a wait ask Python's: a day has passed at every look.
+    day = 86_400.0
+    looks = iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: next(looks) * day)
+    with Gate() as gate, Pool(gate.block, size=1) as pool:
+        waiter = Background(lambda: pool.process(3, timeout=WAIT))
+        gate.wait_entered()
+        assert waiter.running()
+        gate.open()
+        assert waiter.result() == 3
+    with Pool(identity, size=1) as other:
+        assert other.process(1, timeout=5) == 1
