@@ -72,6 +72,7 @@ struct python_batch::participant {
     unsigned long_turns = 0;
     bool leaves = false;
     bool plain = false;
+    interrupts::entry interruption{}; // of the item that runs
 };
 
 // With the GIL, more workers help only if the items let go of it. A worker that had to force its way in found
@@ -160,7 +161,7 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
     if (look) look_around(on);
     PyObject* const payload = items_.take(index);
     stats.started.add();
-    if (home->core->options().interruptible) on.where.where.interruption.begin(*this);
+    if (home->core->options().interruptible) on.where.where.interruption.begin(on.interruption, *this);
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
     const std::int64_t start = timed ? now_ns() : 0;
     PyObject* const result = call_item(on, payload);

@@ -7,8 +7,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -62,7 +62,7 @@ class scripted_threads final : public observer {
                 }
                 alive.fetch_sub(1);
             }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) { // no thread, or no memory for one
             alive.fetch_sub(1);
             return false;
         }

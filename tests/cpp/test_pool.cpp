@@ -702,6 +702,7 @@ TEST_CASE("an interrupt is delivered once, and to no job that started later") {
     } which;
     interrupts here;
     std::atomic<int> delivered{0};
+    interrupts::entry mine;
     std::atomic<bool> running{false};
     int wrong = 0;
     const auto deliver = [&] {
@@ -714,7 +715,7 @@ TEST_CASE("an interrupt is delivered once, and to no job that started later") {
         [&] {
             delivered = 0;
             running = true;
-            here.begin(which);
+            here.begin(mine, which);
         },
         {[&] {
              here.end(true, deliver); // it was abandoned, so it is owed one

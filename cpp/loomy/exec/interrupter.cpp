@@ -1,7 +1,7 @@
 #include "loomy/exec/interrupter.hpp"
 
+#include <exception>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #include "loomy/exec/job.hpp"
@@ -24,7 +24,7 @@ bool start_plain_thread(timer::thread_entry entry, void* argument) {
     bool started = true;
     try {
         std::thread(entry, argument).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) { // no thread, or no memory for one
         started = false;
     }
 #if !defined(_WIN32)
@@ -50,24 +50,30 @@ void interrupter::set_thread_starter(timer::thread_starter how) noexcept {
 }
 
 void interrupter::deliver(pool& home, job* which) {
+    std::list<request> one;
+    try {
+        one.push_back({ref<pool>::share(&home), which});
+    } catch (const std::bad_alloc&) {
+        return; // as without a thread: it is delivered when the job ends
+    }
     bool start = false;
     {
         const std::lock_guard guard(lock_);
-        requests_.push_back({ref<pool>::share(&home), which});
+        requests_.splice(requests_.end(), one);
         if (which != nullptr) which->add_hold();
         start = !std::exchange(running_, true);
         stopping_ = false;
     }
     sleep_.unpark();
     if (start && !starter.load(std::memory_order_relaxed)(&thread_main, this)) {
-        std::deque<request> undeliverable;
+        std::list<request> undeliverable;
         {
             const std::lock_guard guard(lock_);
             running_ = false;
             undeliverable.swap(requests_);
         }
-        for (const request& one : undeliverable) {
-            if (one.which != nullptr && one.which->drop_hold()) one.which->dispose();
+        for (const request& each : undeliverable) {
+            if (each.which != nullptr && each.which->drop_hold()) each.which->dispose();
         }
     }
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <mutex>
 
 #include "loomy/base/ref.hpp"
@@ -39,9 +39,9 @@ class interrupter {
     void run();
 
     std::mutex lock_;
-    std::deque<request> requests_; // guarded by lock_
-    bool running_ = false;         // guarded by lock_
-    bool stopping_ = false;        // guarded by lock_
+    std::list<request> requests_; // guarded by lock_
+    bool running_ = false;        // guarded by lock_
+    bool stopping_ = false;       // guarded by lock_
     parker sleep_;
     std::atomic<std::uint32_t> endings_{0};
 };

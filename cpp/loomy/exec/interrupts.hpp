@@ -2,7 +2,6 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <vector>
 
 namespace loomy {
 
@@ -10,15 +9,26 @@ class job;
 
 // Delivers "the job you are running was abandoned" to exactly that job: once, never while another job runs on
 // the slot, and never after its successor has started. Used only by pools whose workers want to know.
-// A stack, because a job that waits for another may run it nested on the same slot.
+// A stack, because a job that waits for another may run it nested on the same slot; of entries that the
+// runners have, because a worker that has a job already could tell nobody that there is no memory for one.
 class interrupts {
   public:
-    // The runner, before the function is called. May wait for a delivery in progress.
-    void begin(const job& started) {
+    struct entry {
+        const job* which = nullptr;
+        entry* below = nullptr;
+        bool due = false;
+        bool delivering = false;
+        bool delivered = false;
+    };
+
+    // The runner, before the function is called; `mine` stays where it is until the end. May wait for a
+    // delivery in progress.
+    void begin(entry& mine, const job& started) {
         std::unique_lock guard(lock_);
         // A delivery for the job that waits below us must not reach this one.
-        delivered_.wait(guard, [&] { return running_.empty() || !running_.back().delivering; });
-        running_.push_back({&started});
+        delivered_.wait(guard, [&] { return top_ == nullptr || !top_->delivering; });
+        mine = {&started, top_};
+        top_ = &mine;
     }
 
     // The runner, after the function returned; `owed` says whether the job was abandoned. Waits for a
@@ -28,16 +38,16 @@ class interrupts {
         bool owed_to_outer = false;
         {
             std::unique_lock guard(lock_);
-            delivered_.wait(guard, [&] { return !running_.back().delivering; });
-            if ((owed || running_.back().due) && !running_.back().delivered) {
-                running_.back().delivered = true; // so that no request comes in between
+            delivered_.wait(guard, [&] { return !top_->delivering; });
+            if ((owed || top_->due) && !top_->delivered) {
+                top_->delivered = true; // so that no request comes in between
                 guard.unlock();
                 deliver();
                 guard.lock();
             }
-            running_.pop_back();
-            if (!running_.empty() && running_.back().due && !running_.back().delivered) {
-                running_.back().delivered = true;
+            top_ = top_->below;
+            if (top_ != nullptr && top_->due && !top_->delivered) {
+                top_->delivered = true;
                 owed_to_outer = true;
             }
         }
@@ -51,38 +61,31 @@ class interrupts {
     bool request(const job* which, Deliver&& deliver) {
         {
             const std::lock_guard guard(lock_);
-            if (running_.empty()) return false;
-            if (which == nullptr) which = running_.back().which;
-            if (running_.back().which != which) {
-                for (entry& one : running_) {
-                    if (one.which != which) continue;
-                    one.due = true;
+            if (top_ == nullptr) return false;
+            if (which == nullptr) which = top_->which;
+            if (top_->which != which) {
+                for (entry* one = top_->below; one != nullptr; one = one->below) {
+                    if (one->which != which) continue;
+                    one->due = true;
                     return true;
                 }
                 return false;
             }
-            if (running_.back().delivered || running_.back().delivering) return true;
-            running_.back().delivering = true;
+            if (top_->delivered || top_->delivering) return true;
+            top_->delivering = true;
         }
         deliver();
         const std::lock_guard guard(lock_);
-        running_.back().delivering = false; // begin and end waited for us, so it is still on top
-        running_.back().delivered = true;
+        top_->delivering = false; // begin and end waited for us, so it is still on top
+        top_->delivered = true;
         delivered_.notify_all();
         return true;
     }
 
   private:
-    struct entry {
-        const job* which;
-        bool due = false;
-        bool delivering = false;
-        bool delivered = false;
-    };
-
     std::mutex lock_;
     std::condition_variable delivered_;
-    std::vector<entry> running_;
+    entry* top_ = nullptr; // the innermost
 };
 
 } // namespace loomy

@@ -169,19 +169,29 @@ void pool::refuse_queued() {
     }
 }
 
+namespace {
+
+// One after the other, as a copy of them all needs memory.
+ref<cancel_token> next_to_cancel(slot& where) {
+    const std::lock_guard guard(where.tokens_lock);
+    for (const ref<cancel_token>& one : where.tokens) {
+        if (one->poll() == cancel_reason::none) return one;
+    }
+    return {};
+}
+
+} // namespace
+
 void pool::stop_running() {
     stopping_all_.store(true, std::memory_order_seq_cst); // pairs with register_token
-    std::vector<ref<cancel_token>> tokens;
     std::uint32_t limit = 0;
     {
         const std::lock_guard guard(lifecycle_lock_);
         limit = id_limit_;
     }
     for (std::uint32_t id = 0; id < limit; ++id) {
-        const std::lock_guard guard(at(id).tokens_lock);
-        tokens.insert(tokens.end(), at(id).tokens.begin(), at(id).tokens.end());
+        while (const ref<cancel_token> token = next_to_cancel(at(id))) token->cancel();
     }
-    for (const ref<cancel_token>& token : tokens) token->cancel();
     // Whoever waits for a job that may never end goes on.
     for (std::uint32_t id = 0; id < limit; ++id) {
         for (job* const one : hold_running(at(id))) {

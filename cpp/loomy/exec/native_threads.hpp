@@ -1,6 +1,6 @@
 #pragma once
 
-#include <atomic>
+#include <exception>
 #include <thread>
 
 #include "loomy/exec/observer.hpp"
@@ -26,7 +26,7 @@ class native_threads : public observer {
                 home->run_worker(self, env);
                 home->release(); // the thread's reference
             }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) { // no thread, or no memory for one
             return false;
         }
         return true;

@@ -180,11 +180,12 @@ void pool::run_claimed(job& next, frame& where) {
     slot& at = where.where;
     job* const outer = std::exchange(where.current, &next);
     at.stats.started.add();
+    interrupts::entry interruption;
     if (options_.interruptible) {
         // On a slot where another job waits below, this may wait for a delivery to that one, which may need
         // what we hold.
         if (!where.own_thread) where.env.leave();
-        at.interruption.begin(next);
+        at.interruption.begin(interruption, next);
         if (!where.own_thread) where.env.enter(next);
     }
 

@@ -18,9 +18,7 @@ std::string readable(const char* name) {
     return name;
 }
 
-} // namespace
-
-std::string describe_current_exception() {
+std::string describe_with_memory() {
     try {
         throw;
     } catch (const std::exception& error) {
@@ -32,6 +30,16 @@ std::string describe_current_exception() {
         }
 #endif
         return "C++ exception of an unknown type";
+    }
+}
+
+} // namespace
+
+std::string describe_current_exception() noexcept {
+    try {
+        return describe_with_memory();
+    } catch (...) {
+        return "C++ exception"; // short enough to need no memory
     }
 }
 

@@ -11,7 +11,7 @@
 namespace loomy {
 
 // The exception that is being handled, for people: its type and what it says.
-[[nodiscard]] std::string describe_current_exception();
+[[nodiscard]] std::string describe_current_exception() noexcept;
 
 // Calls what may throw. A C++ exception becomes LOOMY_EPANIC, with its description in `escaped`; a thread
 // that is being ended by its system unwinds through here as it must.

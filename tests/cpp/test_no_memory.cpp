@@ -1,0 +1,200 @@
+// Reliability, line 15: memory fails at the n-th allocation, for every n; then something says so, nothing is
+// lost and nothing leaks.
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <atomic>
+#include <stdexcept>
+#include <system_error>
+
+#include "launch_fixture.hpp"
+#include "loomy/sync/cancel_token.hpp"
+#include "memory_that_ends.hpp"
+
+using namespace loomy;
+using namespace loomy::testing;
+
+namespace {
+
+// A call that may find no memory: true if it did its work.
+template <class Call>
+bool succeeds(Call&& call) {
+    try {
+        call();
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (const std::system_error&) { // no memory for a thread
+        return false;
+    }
+}
+
+// Does `what` with memory that fails once, earlier or later, until it has done all of it without a failure.
+template <class What>
+void with_every_failure(What&& what) {
+    long before = 0;
+    long n = -1; // that time none fails: for what is allocated once and stays, doctest's own included
+    for (bool failed = true; failed; ++n) {
+        REQUIRE(n < 10'000);
+        CAPTURE(n);
+        memory_test::fail_after(n < 0 ? 1'000'000'000 : n);
+        what();
+        failed = memory_test::stop_failing() || n < 0;
+        if (n < 0) before = memory_test::alive.load();
+        // A thread that has let go of its pool still has its own state for a moment.
+        REQUIRE(eventually([&] { return memory_test::alive.load() <= before; }));
+    }
+    CHECK(n > 3); // or nothing was allocated, and nothing tried
+}
+
+// Ends a pool and waits until its threads have gone. Not pool_fixture, whose checks allocate.
+struct plain_pool {
+    explicit plain_pool(script what = {}, pool_options options = {})
+        : threads(std::move(what)), core(ref<pool>::adopt(new pool(options, threads))) {}
+    ~plain_pool() {
+        core->drain();
+        while (core->wait_for_size(0, deadline::never()) != wait_status::woken) {
+        }
+        (void)eventually([&] { return threads.alive == 0; });
+    }
+    plain_pool(const plain_pool&) = delete;
+    plain_pool& operator=(const plain_pool&) = delete;
+
+    scripted_threads threads;
+    ref<pool> core;
+};
+
+bool balanced(const pool_stats& stats) {
+    return stats.submitted ==
+           stats.completed + stats.failed + stats.cancelled + stats.timed_out + stats.queued + stats.running;
+}
+
+} // namespace
+
+TEST_CASE("whichever allocation fails, a job that was accepted runs once and one that was not never runs") {
+    constexpr std::size_t jobs = 3 * 64; // more than a block of the queue
+    with_every_failure([] {
+        std::array<std::atomic<int>, jobs> runs{};
+        std::array<bool, jobs> accepted{};
+        bool fine = true;
+        (void)succeeds([&] {
+            plain_pool pool;
+            (void)succeeds([&] { (void)pool.core->resize(3); });
+            for (std::size_t i = 0; i < jobs; ++i) {
+                if (i == jobs / 2) (void)succeeds([&] { (void)pool.core->resize(i % 3 + 1); });
+                (void)succeeds([&] {
+                    auto one = make_job([&runs, i] { runs[i].fetch_add(1); });
+                    submitted answer = submitted::closed;
+                    const bool had_memory = succeeds([&] { answer = pool.core->submit(*one); });
+                    accepted[i] = had_memory && answer == submitted::accepted;
+                    if (!had_memory || answer == submitted::full || answer == submitted::closed)
+                        (void)one->drop_hold();
+                });
+            }
+            (void)succeeds(
+                [&] { (void)pool.core->resize(2); }); // or no worker, and those that waited are refused
+            pool.core->drain();
+            while (pool.core->wait_for_size(0, deadline::never()) != wait_status::woken) {
+            }
+            fine = balanced(pool.core->stats());
+            if (pool.core->stats().failed != 0) return; // refused at the end, as no worker could be had
+            for (std::size_t i = 0; i < jobs; ++i) fine = fine && runs[i] == (accepted[i] ? 1 : 0);
+        });
+        for (std::size_t i = 0; i < jobs; ++i) fine = fine && runs[i] <= (accepted[i] ? 1 : 0);
+        if (!fine) memory_test::stop_failing();
+        REQUIRE(fine);
+    });
+}
+
+TEST_CASE("whichever allocation fails, an abandoned job is interrupted or has ended") {
+    with_every_failure([] {
+        (void)succeeds([&] {
+            std::atomic<int> interrupted{0};
+            script what;
+            std::atomic<bool> stop{false};
+            what.interrupt = [&](slot&) {
+                interrupted.fetch_add(1);
+                stop.store(true);
+            };
+            pool_options options;
+            options.interruptible = true;
+            plain_pool pool(std::move(what), options);
+            if (!succeeds([&] { (void)pool.core->resize(1); })) return;
+            std::atomic<bool> begun{false};
+            auto one = make_job([&] {
+                begun.store(true);
+                for (int i = 0; i < 200 && !stop.load(); ++i) pause_for(100);
+            });
+            submitted answer = submitted::closed;
+            if (!succeeds([&] { answer = pool.core->submit(*one); })) (void)one->drop_hold();
+            if (answer != submitted::accepted) return;
+            while (!begun.load()) std::this_thread::yield();
+            const bool ours = pool.core->abandon(*one, phase::cancelled);
+            pool.core->drain();
+            while (pool.core->wait_for_size(0, deadline::never()) != wait_status::woken) {
+            }
+            if (ours != (interrupted == 1)) {
+                memory_test::stop_failing();
+                REQUIRE(ours == (interrupted == 1));
+            }
+        });
+    });
+}
+
+TEST_CASE("whichever allocation fails, a launch does all of its items or has an error") {
+    std::atomic<std::int64_t> touched{0};
+    const test_kernel kernel([&touched](const loomy_call& call) -> int {
+        if (loomy_scratch(&call, 5'000, 64) == nullptr) return LOOMY_EMEMORY;
+        if (call.begin == 900) throw std::runtime_error("an exception whose description needs memory");
+        touched.fetch_add(call.end - call.begin);
+        return LOOMY_OK;
+    });
+    for (const std::int64_t total : {800, 1'000}) {
+        for (const way how : {way::queued, way::shared}) {
+            with_every_failure([&] {
+                (void)succeeds([&] {
+                    plain_pool pool;
+                    if (!succeeds([&] { (void)pool.core->resize(2); })) return;
+                    touched = 0;
+                    const handle one(new launch(*pool.core, kernel.over(total, total / 100)));
+                    native_env env;
+                    const ref<cancel_token> token = cancel_token::make();
+                    submitted answer = submitted::closed;
+                    if (!succeeds([&] {
+                            answer = how == way::queued ? launch_queued(*pool.core, *one, token)
+                                                        : launch_sharing(*pool.core, *one, env, token);
+                        }))
+                        return;
+                    if (answer != submitted::accepted) return;
+                    (void)pool.core->wait(*one, deadline::never());
+                    const launch_outcome outcome = one->outcome();
+                    const bool fine = outcome.code == LOOMY_OK ? touched == total && total < 900
+                                                               : outcome.code == LOOMY_EMEMORY || total > 900;
+                    if (!fine) memory_test::stop_failing();
+                    REQUIRE(fine);
+                });
+            });
+        }
+    }
+}
+
+TEST_CASE("whichever allocation fails, cancelling reaches all of a tree or changes nothing") {
+    with_every_failure([] {
+        (void)succeeds([&] {
+            const ref<cancel_token> root = cancel_token::make(in_ms(1'000'000));
+            const ref<cancel_token> child = cancel_token::make(deadline::never(), root.get());
+            const ref<cancel_token> leaf = cancel_token::make(in_ms(2'000'000), child.get());
+            (void)succeeds([&] { leaf->watch_deadline(); });
+            const bool cancelled = succeeds([&] {
+                root->cancel(cancel_reason::cancelled, "a reason that is long enough to need memory");
+            });
+            for (const auto& one : {root.get(), child.get(), leaf.get()}) {
+                if ((one->poll() != cancel_reason::none) != cancelled) {
+                    memory_test::stop_failing();
+                    FAIL("half of it");
+                }
+            }
+        });
+    });
+}
