@@ -12,9 +12,6 @@ from python.report import aligned, number
 from .build import PROGRAMS, ROOT, build, program
 from .rows import Row, extras, verdicts
 
-BEGIN = "<!-- recorded native run: begin -->"
-END = "<!-- recorded native run: end -->"
-
 
 def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
@@ -33,8 +30,6 @@ def main(arguments: list[str]) -> int:
         crashed |= running.returncode != 0
     if given.json:
         given.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
-    if given.record:
-        _record(given.record, facts, "python bench/run.py cpp " + " ".join(arguments), rows)
     return 1 if crashed else 0
 
 
@@ -48,7 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     option("--only", action="append", default=[], metavar="COMPETITOR", help="only this one")
     option("--rounds", type=int, help="rounds per row, instead of 9")
     option("--json", type=Path, help="write all rows, with every round, to this file")
-    option("--record", type=Path, help="write the tables between the marker comments of this file")
     option("--build", type=Path, default=ROOT / "build" / "bench", help="build folder (default: %(default)s)")
     option("--nanobench", type=Path, help="folder of nanobench.h, if neither installed nor to be downloaded")
     return parser
@@ -94,17 +88,3 @@ def _cells(row: Row, ours: float, columns: list[str], width: int) -> list[str]:
         number(row["median_ns"] / ours) if ours else "-",
         *(number(row[name]) if name in row else "-" for name in columns),
     ]
-
-
-def _record(path: Path, facts: dict[str, str], command: str, rows: list[Row]) -> None:
-    text = path.read_text()
-    head, rest = text.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
-    tables = [
-        _table(f"{suite}: {case}", list(lines))
-        for (suite, case), lines in groupby(rows, key=lambda row: (str(row["suite"]), str(row["case"])))
-    ]
-    body = "\n".join(
-        [f"`{command}`", "", *(f"* {name}: {fact}" for name, fact in facts.items()), "", *tables]
-    )
-    path.write_text(f"{head}{BEGIN}\n\n{body}\n{END}{tail}")

@@ -22,8 +22,6 @@ def main(arguments: list[str] | None = None) -> int:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:13} {scenario.title}")
         return 0
-    if given.record:
-        record.check_markers(given.record)
     facts = machine.describe()
     options = Options(given.quick, loops_per_microsecond())
     facts["systems"] = ", ".join(versions())
@@ -42,9 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     if given.json:
         record.write_json(given.json, facts, run)
-    if given.record:
-        command = " ".join(["python", "bench/run.py", *(sys.argv[1:] if arguments is None else arguments)])
-        record.write_markdown(given.record, facts, command, run)
     return exit_code(run)
 
 
@@ -65,7 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     option("--rounds", type=int, help="rounds per row, instead of 7 (3 with --quick) or a table's own number")
     option("--competitors", type=_names, default=list(COMPETITORS), help=f"of {','.join(COMPETITORS)}")
     option("--json", type=Path, help="write every sample to this file")
-    option("--record", type=Path, help="write the tables between the marker comments of this file")
     return parser
 
 

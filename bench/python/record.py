@@ -1,4 +1,4 @@
-"""Keeping a run: as JSON with every sample, and as tables between the marker comments of a Markdown file."""
+"""Keeping a run, with every sample."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .model import Medians, RowResult, Table, Target
-from .report import figure_of, medians_of, render, verdict
-
-BEGIN = "<!-- recorded run: begin -->"
-END = "<!-- recorded run: end -->"
+from .report import figure_of, medians_of, verdict
 
 
 @dataclass(frozen=True)
@@ -52,22 +49,3 @@ def _outcome(target: Target, medians: Medians) -> dict[str, Any]:
 def write_json(path: Path, machine: dict[str, str], run: Run) -> None:
     tables = [as_json(table) for table in run]
     path.write_text(json.dumps({"machine": machine, "tables": tables}, indent=1) + "\n")
-
-
-def check_markers(path: Path) -> None:
-    """Before an hour of measuring, not after it."""
-    text = path.read_text()
-    if BEGIN not in text or END not in text or text.index(END) < text.index(BEGIN):
-        raise ValueError(
-            f"{path} has no line {BEGIN!r} followed by a line {END!r}; add them where the run should go"
-        )
-
-
-def write_markdown(path: Path, machine: dict[str, str], command: str, run: Run) -> None:
-    text = path.read_text()
-    head, rest = text.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
-    facts = [f"* {name}: {value}" for name, value in machine.items()]
-    tables = [render(table.table, table.results) for table in run]
-    body = "\n".join([f"`{command}`", "", *facts, "", *tables])
-    path.write_text(f"{head}{BEGIN}\n\n{body}\n{END}{tail}")
