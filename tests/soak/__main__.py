@@ -32,7 +32,13 @@ class Signalled(BaseException):
 
 
 def take_signals(soak: Soak) -> None:
+    parent = os.getpid()
+
     def on_alarm(*_: object) -> None:
+        # Without the GIL a child runs handlers of signals that its parent had got, before it forgets them:
+        # while it takes over what the threads that it has not got leave, and our lock may have been theirs.
+        if os.getpid() != parent:
+            return
         with soak.fault("signal handler submits"):
             soak.pool.process_async(int)
 
