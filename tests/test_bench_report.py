@@ -154,13 +154,13 @@ def test_what_is_not_a_whole_run_is_refused(tmp_path: Path) -> None:
 
 
 def _rounds(results: dict[str, Any], factor: float) -> dict[str, Any]:
-    """The same run with loomy's rounds of P1 changed."""
+    """The same run with three rounds of loomy's in P1, which differ by 6 %."""
     changed = copy.deepcopy(results)
     (table,) = (table for table in changed["tables"] if table["scenario"] == "p1")
     for row in table["rows"]:
         if row["row"]["competitor"] == "loomy":
-            for sample in row["samples"]:
-                sample["value"] *= factor
+            one = row["samples"][0]
+            row["samples"] = [{**one, "value": one["value"] * factor * round} for round in (1.03, 0.97, 1.0)]
     return changed
 
 
@@ -171,12 +171,26 @@ def _rounds(results: dict[str, Any], factor: float) -> dict[str, Any]:
 def test_a_change_counts_only_beyond_the_spread_of_both(
     results: dict[str, Any], factor: float, word: str
 ) -> None:
-    # The recorded rounds of a row differ by 10 %.
-    found = compare.changes(results, _rounds(results, factor))
+    found = compare.changes(_rounds(results, 1.0), _rounds(results, factor))
     (ours,) = (change for change in found if change.where.startswith("P1:") and change.system == "loomy")
     assert ours.word == word
     assert {change.word for change in found if change is not ours} == {"within the noise"}
     assert f"{len(found) - (word != 'within the noise')} of {len(found)} rows" in compare.summary(found)
+
+
+def test_a_slow_hour_of_the_machine_is_no_change(results: dict[str, Any]) -> None:
+    slow = copy.deepcopy(results)
+    for table in slow["tables"]:
+        for row in table["rows"]:
+            for sample in row["samples"]:
+                sample["value"] *= 1.4
+    for row in slow["native"]:
+        if "median_ns" in row:
+            row["median_ns"] *= 1.4
+            row["spread"] = [1.4 * bound for bound in row["spread"]]
+    found = compare.changes(results, slow)
+    assert {change.word for change in found} == {"within the noise"}
+    assert "1.40 x as long as before" in compare.summary(found)
 
 
 def test_each_number_of_the_specification_has_an_outcome(results: dict[str, Any]) -> None:

@@ -1,12 +1,27 @@
-"""Two runs side by side. A change counts only when all rounds of one lie beyond all of the other."""
+"""Two runs side by side. What the rounds of both differ by among themselves is no change."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from python.report import number
 
 from . import html
 from .results import Figure, Json, measured
+
+_RANGE_IN_DEVIATIONS = {2: 1.13, 3: 1.69, 4: 2.06, 5: 2.33, 6: 2.53, 7: 2.70, 8: 2.85, 9: 2.97}
+"""How far apart the lowest and the highest of so many rounds are expected, in standard deviations: the d2 of
+control charts."""
+
+_MEDIAN_ERROR = 1.25
+"""Of a median, as a multiple of that of a mean."""
+
+_CERTAIN = 3.0
+"""So many standard errors are no chance: of a thousand rows that stayed the same, some three look changed."""
+
+_TOO_LITTLE = 0.01
+"""Whatever the rounds say: the layout of a process in memory is worth more."""
 
 
 @dataclass(frozen=True)
@@ -15,28 +30,48 @@ class Change:
     system: str
     before: Figure
     now: Figure
+    machine: float
+    """How much longer than in the earlier run everything took: a virtual machine has fast and slow hours."""
 
     @property
     def ratio(self) -> float:
-        return self.now.median / self.before.median if self.before.median else float("nan")
+        """Of the medians, beyond the machine's."""
+        if not self.before.median or not self.now.median:
+            return math.nan
+        return self.now.median / self.before.median / self.machine
 
     @property
     def word(self) -> str:
         """All that is compared is a cost: more is worse."""
-        if self.now.low > self.before.high:
+        doubt = _CERTAIN * math.hypot(_doubt(self.before), _doubt(self.now))
+        if math.isnan(self.ratio) or abs(math.log(self.ratio)) <= max(doubt, _TOO_LITTLE):
+            return "within the noise"
+        if self.now.low / self.machine > self.before.high:
             return "slower"
-        if self.now.high < self.before.low:
+        if self.now.high / self.machine < self.before.low:
             return "faster"
         return "within the noise"
+
+
+def _doubt(figure: Figure) -> float:
+    """The standard error of the median, relative to it."""
+    rounds = len(figure.samples)
+    if rounds < 2:
+        return math.inf
+    deviation = (figure.high - figure.low) / _RANGE_IN_DEVIATIONS[min(rounds, 9)]
+    return _MEDIAN_ERROR * deviation / math.sqrt(rounds) / figure.median
 
 
 def changes(old: Json, new: Json, ours_only: bool = False) -> list[Change]:
     """Of every row that both runs have, the largest first."""
     before = dict(_by_place(old))
+    pairs = [(key, before[key], figure) for key, figure in _by_place(new) if key in before]
+    ratios = [now.median / then.median for _, then, now in pairs if then.median and now.median]
+    machine = median(ratios) if ratios else 1.0
     found = [
-        Change(key[0], key[1], before[key], figure)
-        for key, figure in _by_place(new)
-        if key in before and (not ours_only or figure.competitor in ("loomy", "executor"))
+        Change(where, system, then, now, machine)
+        for (where, system), then, now in pairs
+        if not ours_only or now.competitor in ("loomy", "executor")
     ]
     return sorted(found, key=lambda change: -abs(change.ratio - 1) if change.ratio == change.ratio else 0)
 
@@ -61,6 +96,8 @@ def summary(found: list[Change]) -> str:
         f"[{number(change.now.low)} .. {number(change.now.high)}], x {change.ratio:.2f}"
         for change in told
     ]
+    if found:
+        lines.insert(0, f"the machine: {found[0].machine:.2f} x as long as before, taken out of all ratios")
     lines.append(f"{len(found) - len(told)} of {len(found)} rows are within the noise of both runs")
     return "\n".join(lines)
 
@@ -80,6 +117,11 @@ def comparison(found: list[Change]) -> str:
         )
         for change in told
     ]
-    same = f"<p>{len(found) - len(told)} of {len(found)} rows are within the noise: their rounds overlap.</p>"
+    stayed = f"{len(found) - len(told)} of {len(found)} rows are within the noise of both runs."
+    pace = (
+        f" The machine took {found[0].machine:.2f} x as long as before, which is taken out." if found else ""
+    )
+    rule = " A row has changed when its rounds lie apart and its median moved by three standard errors."
+    same = f"<p>{stayed}{pace}{rule}</p>"
     header = ["system", "where", "before", "now", "ratio of medians", "change"]
     return (html.table(header, rows) if rows else "") + same
