@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
+import time
 from concurrent.futures import wait
 
 import loomy
@@ -64,12 +66,23 @@ async def loops() -> None:
     assert await loomy.aio.to_thread(double, 4) == 8
 
 
+def threads_have_ended() -> None:
+    """Those of the last pools: the interpreter loses what it ends at exit. What serves the process stays."""
+    stay = ("MainThread", "loomy-service", "loomy-aio", "loomy-default")
+    end = time.monotonic() + 10
+    while time.monotonic() < end and any(
+        not thread.name.startswith(stay) for thread in threading.enumerate()
+    ):
+        time.sleep(0.01)
+
+
 def main(turns: int) -> None:
     for _ in range(turns):
         jobs()
         errors()
         futures()
         asyncio.run(loops())
+    threads_have_ended()
 
 
 if __name__ == "__main__":
