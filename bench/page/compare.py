@@ -31,7 +31,7 @@ class Change:
     before: Figure
     now: Figure
     machine: float
-    """How much longer than in the earlier run the rows of its table took: a virtual machine has fast and slow hours."""
+    """How much longer the rows of its table took: a virtual machine has fast and slow hours."""
 
     @property
     def ratio(self) -> float:
