@@ -22,7 +22,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-from helpers import WAIT, double, in_threads
+from helpers import GIL, WAIT, double, in_threads
 
 import loomy
 from loomy import Executor, Pool
@@ -175,9 +175,7 @@ def test_thread_map_of_tqdm_on_our_executor(monkeypatch: pytest.MonkeyPatch, pro
         used.append(threading.current_thread().name)
         return 2 * i
 
-    told: list[
-        int
-    ] = []  # the bar's own `n += 1` is not atomic without the GIL, and ends with the last result
+    told: list[int] = []
 
     class Bar(progress_bar):  # type: ignore[misc]
         def update(self, n: int = 1) -> Any:
@@ -189,7 +187,8 @@ def test_thread_map_of_tqdm_on_our_executor(monkeypatch: pytest.MonkeyPatch, pro
     results = concurrent.thread_map(work, range(50), max_workers=2, file=shown, mininterval=0, tqdm_class=Bar)
     assert results == [2 * i for i in range(50)]
     assert sum(told) == 50
-    assert "/50" in shown.getvalue()
+    # Without the GIL the bar itself may lose a step: its `n += 1` is not atomic.
+    assert ("50/50" if GIL else "/50") in shown.getvalue()
     assert all(name.startswith("loomy.Executor-") for name in used)
 
 
