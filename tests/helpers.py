@@ -190,6 +190,13 @@ def run_script(
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+
+
 def assert_soon_interrupted(script: str, *arguments: object, within: float = 0.5, tries: int = 3) -> None:
     """Runs a script that is interrupted with Ctrl-C and reports how many seconds that took."""
     latencies: list[float] = []

@@ -26,6 +26,7 @@ from helpers import (
     WAIT,
     Background,
     in_threads,
+    run_program,
     unraisable_errors,
     wait_until,
 )
@@ -972,7 +973,5 @@ def test_exit_with_deadlines_pending_is_quiet() -> None:
         "handles = [ctx.on_cancel(lambda: None) for ctx in keep]\n"
     )
     for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
-        )
+        done = run_program(script)
         assert (done.returncode, done.stderr) == (0, "")

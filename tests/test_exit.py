@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 
 import pytest
-from helpers import in_threads, run_script, scenarios_in
+from helpers import in_threads, run_program, run_script, scenarios_in
 
 RUNS = int(os.environ.get("LOOMY_EXIT_RUNS", "3"))
 
@@ -45,9 +43,7 @@ def test_exit_does_not_wait_for_a_job_that_never_ends() -> None:
 )
 def test_exit_code_of_the_program_is_kept(ending: str) -> None:
     program = f"import loomy; pool = loomy.Pool(abs, size=2); pool.process_async(1).wait(); {ending}"
-    finished = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
-    )
+    finished = run_program(program)
     assert (finished.returncode, finished.stdout, finished.stderr) == (3, "", "")
 
 
@@ -55,9 +51,7 @@ def test_exit_by_an_exception_shows_that_exception_alone() -> None:
     program = (
         "import loomy; pool = loomy.Pool(abs, size=2); pool.process_async(1).wait(); raise ValueError('mine')"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
-    )
+    finished = run_program(program)
     assert finished.returncode == 1
     assert finished.stderr.count("Traceback") == 1
     assert finished.stderr.rstrip().endswith("ValueError: mine")

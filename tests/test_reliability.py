@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import source_rules as rules
-from helpers import WAIT, Background, Gate, identity
+from helpers import WAIT, Background, Gate, identity, run_program
 
 import loomy
 from loomy import Pool
@@ -77,12 +76,6 @@ def test_18_children_that_end_shorten_no_timeout() -> None:
     assert told
 
 
-def in_fresh_interpreter(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
-    )
-
-
 def test_23_stacks_dumped_while_jobs_run() -> None:
     """`faulthandler.dump_traceback_later` walks the stacks of workers from outside of Python."""
     program = """
@@ -96,7 +89,7 @@ with loomy.Pool(job, 2) as pool:
     assert pool.process_batch(range(4)).results == [1] * 4
 faulthandler.cancel_dump_traceback_later()
 """
-    finished = in_fresh_interpreter(program)
+    finished = run_program(program)
     assert finished.returncode == 0, finished.stderr
     assert "in job" in finished.stderr
 
@@ -119,7 +112,7 @@ del payload, results, result, more
 gc.collect()
 assert gone() is None and pool.stats().completed == 40
 """
-    finished = in_fresh_interpreter(program)
+    finished = run_program(program)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import threading
 from collections import Counter
 from typing import Any
 
 import pytest
-from helpers import GIL, WAIT, Gate, identity, wait_until
+from helpers import GIL, WAIT, Gate, identity, run_program, wait_until
 
 import loomy
 from loomy import Pool
@@ -20,9 +19,7 @@ from loomy import Pool
 
 def in_fresh_interpreter(program: str) -> Any:
     """What the program prints, as JSON."""
-    finished = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
-    )
+    finished = run_program(program)
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout)
 
