@@ -184,6 +184,28 @@ def test_cancelled_running_job_is_an_error_and_never_complete() -> None:
     assert hooks.of_jobs() == [("start", 1), ("error", 1, loomy.JobCancelled)]
 
 
+def test_cancelled_job_that_is_over_before_the_hooks_hear_of_it_has_its_error_told() -> None:
+    hooks = Recording()
+    ready = threading.Event()
+    with Gate() as gate:
+
+        def job(ctx: Context, payload: int) -> int:
+            ctx.on_cancel(lambda: gate.block(0))  # whoever cancels the job waits here, before the hooks
+            ready.set()
+            ctx.wait(WAIT)
+            return payload
+
+        with Pool(job, size=1, pass_context=True, hooks=hooks) as pool:
+            result = pool.process_async(1)
+            assert ready.wait(WAIT)
+            canceller = Background(result.cancel)
+            gate.wait_entered()
+            wait_until(lambda: pool.stats().idle == 1)
+            gate.open()
+            assert canceller.result()
+    assert hooks.of_jobs() == [("start", 1), ("error", 1, loomy.JobCancelled)]
+
+
 def test_job_failed_by_close_is_an_error_without_a_start() -> None:
     hooks = Recording()
     pool = Pool(identity, size=0, hooks=hooks)

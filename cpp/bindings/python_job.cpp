@@ -94,7 +94,7 @@ bool python_job::run(frame& where) {
     context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
     lent_context& lent = static_cast<python_env&>(where.env).context;
     PyObject* result = nullptr;
-    bool stands = true;
+    ending end = ending::open;
     {
         running_call call(*home, where, this, limits ? limits->token.get() : nullptr,
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
@@ -102,18 +102,23 @@ bool python_job::run(frame& where) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
         } else if (snapshot == nullptr || lent.enter(*snapshot)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
-            result = table != nullptr ? run_with_hooks(where, table, target, payload, stands)
+            result = table != nullptr ? run_with_hooks(where, table, target, payload, end)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
             if (table == nullptr) end_if_over();
-            if (result == nullptr && stands) put(job_failure(*home, where), true);
+            if (result == nullptr && end == ending::open) put(job_failure(*home, where), true);
             if (snapshot != nullptr) lent.leave();
         }
         if (result == nullptr && PyErr_Occurred() != nullptr) put(job_failure(*home, where), true);
     }
+    if (end == ending::open) {
+        // With the GIL it is enough that nobody looks at the payload before we have let go of it.
+        const bool stands = gil::is_free_threaded ? settle() : !is_final(state());
+        if (!stands) end = ending::abandoned;
+    }
     const bool succeeded = result != nullptr;
     if (succeeded) {
-        if (stands && !is_final(state())) {
+        if (end != ending::abandoned && !is_final(state())) {
             put(result, false);
         } else {
             Py_DECREF(result); // nobody will ask for it
@@ -122,15 +127,23 @@ bool python_job::run(frame& where) {
     if (limits) limits->stop();
     if (snapshot != nullptr) snapshot->release();
     Py_XDECREF(target);
+    if (end == ending::abandoned) {
+        let_go_of_payload_second();
+    } else {
+        Py_DECREF(std::exchange(payload_, nullptr));
+    }
+    return succeeded;
+}
+
+// Of the two that have to do with the payload of a job abandoned while it ran, the one who ran it and the one
+// who shows it to a hook, the second lets go of it.
+void python_job::let_go_of_payload_second() {
     PyObject* ended = nullptr;
     {
-        // Whoever abandons the job just now may be showing the payload to a hook.
-        std::optional<listener_lock> guard;
-        if (gil::is_free_threaded && is_final(state())) guard.emplace(this);
-        ended = std::exchange(payload_, nullptr);
+        const listener_lock guard(this);
+        if (std::exchange(payload_has_one_left_, true)) ended = std::exchange(payload_, nullptr);
     }
-    Py_DECREF(ended);
-    return succeeded;
+    Py_XDECREF(ended);
 }
 
 // A job that returns when its limits have ended it already is over, even if nobody has said so yet: otherwise
@@ -143,10 +156,10 @@ void python_job::end_if_over() {
     errors::put_back(raised);
 }
 
-// Calls the function between its hooks. `stands` tells whether the outcome is the job's answer, or somebody
-// abandoned it meanwhile and has told the hooks so; then the outcome has been dropped and null is returned.
+// Calls the function between its hooks. A result is returned, an error is put. `abandoned`: so it was
+// meanwhile, by somebody who tells the hooks; the outcome has been dropped.
 PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
-                                     bool& stands) {
+                                     ending& end) {
     const hook_scope inside(*home);
     running_call& call = *running_call::current();
     show_to_hooks(payload);
@@ -157,8 +170,8 @@ PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* ta
     const double seconds = static_cast<double>(now_ns() - start) * 1e-9;
     PyObject* const failure = result == nullptr ? job_failure(*home, where) : nullptr;
     end_if_over();
-    stands = settle();
-    if (!stands) {
+    end = settle() ? ending::stands : ending::abandoned;
+    if (end == ending::abandoned) {
         Py_XDECREF(result);
         Py_XDECREF(failure);
         return nullptr;
@@ -166,7 +179,6 @@ PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* ta
     if (failure != nullptr) {
         tell_job_error(table, payload, failure, seconds);
         put(failure, true);
-        stands = false; // put already
         return nullptr;
     }
     tell_job_complete(table, payload, result, seconds);
@@ -194,36 +206,38 @@ void python_job::on_abandoned(phase as, bool was_running) {
     if (batch) return;
     const gil::attached scope;
     if (!scope) return;
-    PyObject* payload = nullptr;
     if (was_running) {
         cancel_running(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
-        const listener_lock guard(this);
-        payload = Py_XNewRef(payload_);
-    } else {
-        // It will never run: what it held dies now.
-        if (limits) limits->stop();
-        payload = std::exchange(payload_, nullptr);
-        if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
-        if (as == phase::refused && !home->core->closed()) {
-            PyObject* const error = no_worker_error(*home);
-            if (error != nullptr) put(error, true);
-            PyErr_Clear();
-        }
+        tell_hooks_of_abandoned(as, payload_, static_cast<double>(now_ns() - enqueued_ns) * 1e-9);
+        let_go_of_payload_second();
+        return;
     }
-    if (home->has_job_hooks() && payload != nullptr) {
-        show_to_hooks(payload);
-        PyObject* const table = home->hooks();
-        PyObject* const error = table != nullptr ? abandoned_error(as) : nullptr;
-        if (error != nullptr) {
-            const hook_scope inside(*home);
-            const double seconds = was_running ? static_cast<double>(now_ns() - enqueued_ns) * 1e-9 : 0.0;
-            tell_job_error(table, payload, error, seconds);
-            Py_DECREF(error);
-        }
-        Py_XDECREF(table);
+    // It will never run: what it held dies now.
+    if (limits) limits->stop();
+    PyObject* const payload = std::exchange(payload_, nullptr);
+    if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
+    if (as == phase::refused && !home->core->closed()) {
+        PyObject* const error = no_worker_error(*home);
+        if (error != nullptr) put(error, true);
         PyErr_Clear();
     }
+    tell_hooks_of_abandoned(as, payload, 0.0);
     Py_XDECREF(payload);
+}
+
+// Null: it ended without hooks, and they were set only now.
+void python_job::tell_hooks_of_abandoned(phase as, PyObject* payload, double seconds) {
+    if (!home->has_job_hooks() || payload == nullptr) return;
+    show_to_hooks(payload);
+    PyObject* const table = home->hooks();
+    PyObject* const error = table != nullptr ? abandoned_error(as) : nullptr;
+    if (error != nullptr) {
+        const hook_scope inside(*home);
+        tell_job_error(table, payload, error, seconds);
+        Py_DECREF(error);
+    }
+    Py_XDECREF(table);
+    PyErr_Clear();
 }
 
 bool python_job::lend_token(cancel_token* token) noexcept {

@@ -106,13 +106,18 @@ class python_job final : public job {
     }
 
   private:
+    // Whether the outcome of a run is the job's answer. open: it is, unless somebody abandons the job yet.
+    enum class ending : std::uint8_t { open, stands, abandoned };
+
     void end_if_over();
     void look_at_launch();
     [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
-                                           bool& stands);
+                                           ending& end);
+    void tell_hooks_of_abandoned(phase as, PyObject* payload, double seconds);
+    void let_go_of_payload_second();
 
-    PyObject* payload_ =
-        nullptr; // until the job has ended; swapped under listener_lock(this) when hooks may look
+    PyObject* payload_ = nullptr;          // until the job has ended
+    bool payload_has_one_left_ = false;    // to let go of it; guarded by listener_lock(this)
     PyObject* outcome_ = nullptr;          // a result, or the exception if failed_
     context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
     cancel_token* token_ = nullptr;        // lent by the running call; guarded by listener_lock(this)

@@ -209,11 +209,12 @@ TEST_CASE("scratch memory is aligned, belongs to one chunk at a time and is used
 TEST_CASE("a launch that is known to be short is run by its caller alone, and wakes nobody") {
     pool_fixture pool(2);
     const test_kernel kernel([](const loomy_call&) -> int { return LOOMY_OK; });
-    cost_estimate cost;
-    cost.note(1'000, 1'000);
     launch_request what = kernel.over(1'000);
-    what.cost = &cost;
     for (int round = 0; round < 20; ++round) {
+        cost_estimate
+            cost; // of its own: a launch that lost its CPU for a while would make the next look long
+        cost.note(1'000, 1'000);
+        what.cost = &cost;
         const handle one = make(pool, what);
         CHECK(run(pool, *one, way::shared).code == LOOMY_OK);
     }
@@ -250,7 +251,7 @@ TEST_CASE("a launch asks for as many workers as have a place in it, and a worker
     // The caller ends with all but one chunk, in which the one worker is; then it gives its slot back.
     REQUIRE(launch_sharing(*pool, *one, env, {}) == submitted::accepted);
     opener.join();
-    CHECK(pool->stats().wakes == wakes + 1);
+    CHECK(pool->stats().wakes <= wakes + 1); // none, if it was still on its way to sleep
     CHECK_FALSE(one->finished());
     by_worker.open();
     (void)pool->wait(*one, deadline::never());
