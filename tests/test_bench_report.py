@@ -154,8 +154,8 @@ def test_what_is_not_a_whole_run_is_refused(tmp_path: Path) -> None:
 
 
 def _rounds(results: dict[str, Any], factor: float) -> dict[str, Any]:
-    """The same run with three rounds of loomy's in P1, which differ by 6 %."""
-    changed = copy.deepcopy(results)
+    """The same run with three rounds of loomy's in P1, which differ by 6 %, in one pass."""
+    changed = copy.deepcopy(results) | {"passes": 1}
     (table,) = (table for table in changed["tables"] if table["scenario"] == "p1")
     for row in table["rows"]:
         if row["row"]["competitor"] == "loomy":
@@ -188,6 +188,7 @@ def test_a_slow_hour_of_the_machine_is_no_change(results: dict[str, Any]) -> Non
         if "median_ns" in row:
             row["median_ns"] *= 1.4
             row["spread"] = [1.4 * bound for bound in row["spread"]]
+            row["rounds"] = [1.4 * round for round in row["rounds"]]
     found = compare.changes(results, slow)
     assert {change.word for change in found} == {"within the noise"}
     assert "1.40 x as long as before" in compare.summary(found)

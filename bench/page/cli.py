@@ -8,6 +8,7 @@ from pathlib import Path
 from cpp.build import ROOT
 
 from .compare import changes, summary
+from .passes import PASSES, ROUNDS
 from .results import Json, read
 
 _RECORDED = ROOT / "bench" / "results.json"
@@ -42,7 +43,7 @@ def _measured(given: argparse.Namespace) -> tuple[Json, int]:
     from .timing import Expectation
 
     expectation = Expectation(read(_RECORDED) if _RECORDED.exists() else None)
-    results, code = measure(given.rounds, given.quick, not given.no_native, expectation)
+    results, code = measure(given.rounds, given.passes, given.quick, not given.no_native, expectation)
     if given.free_threaded:
         results["also"].append(on_another_python(given.free_threaded, given.rounds, ["p15"]))
     return results, code
@@ -71,7 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     option("--all", action="store_true", help="measure all workloads, from Python and native")
     option("--page", type=Path, metavar="RESULTS", help="measure nothing: make the page of this results.json")
     option("--report", type=Path, metavar="FOLDER", help="where results.json and index.html go")
-    option("--rounds", type=int, help="rounds per row, instead of 5 and fewer where they are long")
+    option("--rounds", type=int, help=f"rounds per row, instead of {ROUNDS} and fewer where they are long")
+    option(
+        "--passes",
+        type=int,
+        default=PASSES,
+        help="over everything, the rounds shared out (default: %(default)s)",
+    )
     option("--quick", action="store_true", help="smaller rounds: a look, not a result")
     option("--no-native", action="store_true", help="leave out the native benchmarks")
     option(

@@ -1,4 +1,4 @@
-"""Two runs side by side. What the rounds of both differ by among themselves is no change."""
+"""Two runs side by side. What the passes of both differ by among themselves is no change."""
 
 import math
 from collections.abc import Iterator
@@ -30,6 +30,8 @@ class Change:
     system: str
     before: Figure
     now: Figure
+    passes: int
+    """Of the run with fewer; 1 when its rounds are all that tells how much a figure moves by itself."""
     machine: float
     """How much longer the rows of its table took: a virtual machine has fast and slow hours."""
 
@@ -43,7 +45,7 @@ class Change:
     @property
     def word(self) -> str:
         """All that is compared is a cost: more is worse."""
-        doubt = _CERTAIN * math.hypot(_doubt(self.before), _doubt(self.now))
+        doubt = _CERTAIN * math.hypot(_doubt(self.before, self.passes), _doubt(self.now, self.passes))
         if math.isnan(self.ratio) or abs(math.log(self.ratio)) <= max(doubt, _TOO_LITTLE):
             return "within the noise"
         if self.now.low / self.machine > self.before.high:
@@ -53,25 +55,27 @@ class Change:
         return "within the noise"
 
 
-def _doubt(figure: Figure) -> float:
-    """The standard error of the median, relative to it."""
+def _doubt(figure: Figure, passes: int) -> float:
+    """The standard error of the median, relative to it. The rounds of one pass are not independent."""
     rounds = len(figure.samples)
     if rounds < 2:
         return math.inf
-    deviation = (figure.high - figure.low) / _RANGE_IN_DEVIATIONS[min(rounds, 9)]
-    return _MEDIAN_ERROR * deviation / math.sqrt(rounds) / figure.median
+    independent = min(rounds, passes if passes > 1 else rounds, 9)
+    deviation = (figure.high - figure.low) / _RANGE_IN_DEVIATIONS[independent]
+    return _MEDIAN_ERROR * deviation / math.sqrt(independent) / figure.median
 
 
 def changes(old: Json, new: Json, ours_only: bool = False) -> list[Change]:
     """Of every row that both runs have, the largest first."""
     before = dict(_by_place(old))
+    passes = min(old.get("passes", 1), new.get("passes", 1))
     pairs = [(key, before[key], figure) for key, figure in _by_place(new) if key in before]
     ratios: dict[str, list[float]] = {}
     for (where, _), then, now in pairs:
         if then.median and now.median:
             ratios.setdefault(where, []).append(now.median / then.median)
     found = [
-        Change(where, system, then, now, median(ratios.get(where, [1.0])))
+        Change(where, system, then, now, passes, median(ratios.get(where, [1.0])))
         for (where, system), then, now in pairs
         if not ours_only or now.competitor in ("loomy", "executor")
     ]
@@ -85,8 +89,8 @@ def _by_place(results: Json) -> Iterator[tuple[tuple[str, str], Figure]]:
     for row in results["native"]:
         if "median_ns" in row:
             title = f"{row['suite']}: {row['case']}"
-            values = [row["median_ns"], *row["spread"]]
-            yield (title, row["competitor"]), Figure(row["competitor"], row["competitor"], {}, values, "", {})
+            rounds = row.get("rounds", [row["median_ns"], *row["spread"]])
+            yield (title, row["competitor"]), Figure(row["competitor"], row["competitor"], {}, rounds, "", {})
 
 
 def _pace(found: list[Change]) -> str:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from cpp.build import PROGRAMS, ROOT, build, program
@@ -16,58 +15,67 @@ from python.jobs import loops_per_microsecond
 from python.model import Options, Scenario, Table
 from python.workloads import SCENARIOS
 
+from .passes import ROUNDS, native_together, shares, together
 from .results import FORMAT, Json
 from .timing import Bar, Expectation
 
-ROUNDS = 3
-"""Of a row, in a whole run: what two runs agree with, in a quarter of an hour."""
 _OF_ONE_TABLE = {"p11": 2, "p12": 2, "p13": 2}
 """Scenarios whose rounds are long."""
 
 
 def measure(
-    given_rounds: int | None, quick: bool, native: bool, expectation: Expectation
+    given_rounds: int | None, passes: int, quick: bool, native: bool, expectation: Expectation
 ) -> tuple[Json, int]:
     """What results.json will have; and the exit code: 1 when an answer was wrong or something crashed."""
     facts = machine.describe()
     options = Options(quick, loops_per_microsecond())
     facts["systems"] = ", ".join(versions())
     facts["busy work"] = f"{options.loops_per_microsecond:.1f} loops a microsecond"
-    plan = list(_plan(options, given_rounds))
-    suites = list(PROGRAMS) if native else []
+    rounds = given_rounds or ROUNDS
+    plans = _plans(options, given_rounds, passes)
+    native_rounds = shares(rounds, passes) if native else []
     if native:
         print("building the native benchmarks", file=sys.stderr)
         build(ROOT / "build" / "bench", None)
     started = time.monotonic()
-    expected = sum(expectation.of_table(table, rounds) for _, table, rounds in plan)
-    with Bar(expected + sum(expectation.of_suite(suite) for suite in suites)) as bar:
-        run: record.Run = []
-        for scenario, table, rounds in plan:
-            steps = max(1, rounds * len(table.rows))
-            bar.begin(table.title, expectation.of_table(table, rounds), steps)
-            run.append(measure_table(scenario, table, rounds, lambda _: bar.step()))
-        rows: list[Json] = []
-        crashed = False
-        seconds: dict[str, float] = {}
-        for suite in suites:
-            bar.begin(f"native {suite}", expectation.of_suite(suite), 1)
-            begun = time.monotonic()
-            measured, wrong = _native(suite, given_rounds or ROUNDS)
-            seconds[suite] = time.monotonic() - begun
-            rows += measured
-            crashed |= wrong
+    expected = sum(expectation.of_table(table, some) for plan in plans for _, table, some in plan)
+    expected += sum(expectation.of_suite(suite) for _ in native_rounds for suite in PROGRAMS)
+    runs: list[record.Run] = []
+    rows: list[list[Json]] = []
+    crashed = False
+    seconds = dict.fromkeys(PROGRAMS, 0.0) if native else {}
+    with Bar(expected) as bar:
+        for number, plan in enumerate(plans):
+            runs.append([_table(bar, expectation, *each) for each in plan])
+            for suite in PROGRAMS if number < len(native_rounds) else ():
+                bar.begin(f"native {suite}", expectation.of_suite(suite), 1)
+                begun = time.monotonic()
+                measured, wrong = _native(suite, native_rounds[number])
+                seconds[suite] += (time.monotonic() - begun) / len(native_rounds)
+                rows.append(measured)
+                crashed |= wrong
+    run = together(runs)
     results = {
         "format": FORMAT,
         "machine": facts,
         "command": " ".join(["python", "bench/run.py", *sys.argv[1:]]),
-        "rounds": given_rounds or ROUNDS,
+        "rounds": rounds,
+        "passes": len(plans),
         "seconds": round(time.monotonic() - started),
         "tables": [record.as_json(table) for table in run],
-        "native": rows,
+        "native": native_together(rows),
         "native seconds": seconds,
         "also": [],
     }
     return results, exit_code(run) or int(crashed)
+
+
+def _table(
+    bar: Bar, expectation: Expectation, scenario: Scenario, table: Table, rounds: int
+) -> record.TableRun:
+    steps = max(1, rounds * len(table.rows))
+    bar.begin(table.title, expectation.of_table(table, rounds), steps)
+    return measure_table(scenario, table, rounds, lambda _: bar.step())
 
 
 def on_another_python(interpreter: Path, rounds: int | None, scenarios: list[str]) -> Json:
@@ -87,11 +95,18 @@ def _without_ours() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
-def _plan(options: Options, given_rounds: int | None) -> Iterator[tuple[Scenario, Table, int]]:
+def _plans(
+    options: Options, given_rounds: int | None, passes: int
+) -> list[list[tuple[Scenario, Table, int]]]:
+    """What each pass measures."""
+    plans: list[list[tuple[Scenario, Table, int]]] = [[] for _ in shares(given_rounds or ROUNDS, passes)]
     for scenario in SCENARIOS.values():
         for table in scenario.tables(options):
             most = min(ROUNDS, _OF_ONE_TABLE.get(scenario.name, ROUNDS))
-            yield scenario, table, given_rounds or min(most, rounds_of(table, None, options.quick))
+            rounds = given_rounds or min(most, rounds_of(table, None, options.quick))
+            for plan, share in zip(plans, shares(rounds, passes), strict=False):
+                plan.append((scenario, table, share))
+    return plans
 
 
 def _native(suite: str, rounds: int) -> tuple[list[Json], bool]:

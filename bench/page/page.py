@@ -47,8 +47,9 @@ def _intro(results: Json) -> str:
         "<h1>loomy, measured beside other thread pools</h1><p>"
         + html.text(
             f"{facts.get('date', '')}, commit {facts.get('commit', '')}, {facts.get('CPU', '')}, "
-            f"{facts.get('Python', '')}. Every figure is the median of interleaved rounds, in a process of "
-            "its own, with its answers checked; bars show the lowest and the highest round. "
+            f"{facts.get('Python', '')}. Every figure is the median of interleaved rounds in "
+            f"{results.get('passes', 1)} passes over everything, in a process of its own, with its answers "
+            "checked; bars show the lowest and the highest round. "
             f"loomy is red in every plot.{busy(results).replace(' It ', ' The machine ', 1)}"
         )
         + "</p>"

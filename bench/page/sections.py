@@ -21,6 +21,7 @@ NOT_SHOWN = (
 def machine(results: Json) -> str:
     facts = [*results["machine"].items()]
     facts += [("rounds", f"{results['rounds']} of a row where one is short, at least 2 where it is long")]
+    facts += [("passes", f"{results.get('passes', 1)} over everything, which share the rounds")]
     facts += [("took", f"{results['seconds'] / 60:.1f} minutes")]
     rows = [html.row([html.cell(name), html.cell(fact, "words")]) for name, fact in facts]
     more = "".join(

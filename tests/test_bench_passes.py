@@ -1,0 +1,89 @@
+"""A whole run goes over everything more than once: how its rounds are shared out and put together again."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RECORDED = Path(__file__).parent / "benchmarks" / "results.json"
+sys.path.append(str(ROOT / "bench"))  # not a package: its programs are run from there
+
+results_of = pytest.importorskip("page.results", reason="the benchmarks are not part of this copy")
+compare = pytest.importorskip("page.compare")
+passes = pytest.importorskip("page.passes")
+record = pytest.importorskip("python.record")
+model = pytest.importorskip("python.model")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "number", "expected"),
+    [(4, 2, [2, 2]), (5, 2, [3, 2]), (1, 2, [1]), (2, 3, [1, 1]), (3, 1, [3])],
+)
+def test_every_round_belongs_to_one_pass_and_no_pass_is_empty(
+    rounds: int, number: int, expected: list[int]
+) -> None:
+    assert passes.shares(rounds, number) == expected
+
+
+def table_run(title: str, values: list[float], failure: str = "") -> Any:
+    row = model.Row("loomy", "loomy")
+    table = model.Table(title, model.MILLISECONDS, [row], "loomy")
+    samples = [model.Sample(value, value, value, 1) for value in values]
+    return record.TableRun("p1", table, [model.RowResult(row, samples, failure=failure)], len(values), 1.5)
+
+
+def test_a_table_has_the_rounds_of_all_passes_and_their_failures() -> None:
+    first = [table_run("a", [1.0, 2.0]), table_run("b", [5.0])]
+    merged = passes.together([first, [table_run("a", [3.0], failure="killed by SIGSEGV")]])
+    assert [each.table.title for each in merged] == ["a", "b"]
+    (both, once) = merged
+    assert [sample.value for sample in both.results[0].samples] == [1.0, 2.0, 3.0]
+    assert (both.rounds, both.seconds, both.results[0].failure) == (3, 3.0, "killed by SIGSEGV")
+    assert [sample.value for sample in once.results[0].samples] == [5.0]
+    assert [len(each.results[0].samples) for each in first] == [2, 1]
+
+
+def native(rounds: list[float], **more: Any) -> dict[str, Any]:
+    row = {"suite": "C1", "case": "push", "competitor": "loomy", "median_ns": rounds[0], "rounds": rounds}
+    return row | {"spread": [min(rounds), max(rounds)]} | more
+
+
+def test_a_native_row_has_the_rounds_of_all_passes() -> None:
+    other = native([9.0], wall_seconds=1.0) | {"competitor": "mutex"}
+    ours, theirs = passes.native_together(
+        [[native([3.0, 1.0], wall_seconds=1.0), other], [native([8.0, 6.0], wall_seconds=3.0)]]
+    )
+    assert (ours["median_ns"], ours["spread"], ours["rounds"]) == (4.5, [1.0, 8.0], [3.0, 1.0, 8.0, 6.0])
+    assert ours["wall_seconds"] == 2.0
+    assert theirs == other
+
+
+def test_a_native_row_that_failed_in_one_pass_has_failed() -> None:
+    failed = {"suite": "C1", "case": "push", "competitor": "loomy", "failure": "wrong sum"}
+    assert passes.native_together([[native([3.0])], [failed]]) == [failed]
+
+
+def test_rounds_of_two_passes_prove_less_than_as_many_independent_ones() -> None:
+    before = results_of.read(RECORDED)
+    (table,) = (table for table in before["tables"] if table["scenario"] == "p1")
+    one = table["rows"][0]["samples"][0]
+    now = copy.deepcopy(before)
+    for run, factor in ((before, 1.0), (now, 1.1)):
+        (table,) = (table for table in run["tables"] if table["scenario"] == "p1")
+        table["rows"][0]["samples"] = [
+            {**one, "value": one["value"] * factor * round} for round in (0.98, 0.98, 1.02, 1.02)
+        ]
+    label = table["rows"][0]["row"]["label"]
+
+    def word(of_passes: int) -> str:
+        found = compare.changes(before | {"passes": of_passes}, now | {"passes": of_passes})
+        (change,) = (each for each in found if each.where.startswith("P1:") and each.system == label)
+        return str(change.word)
+
+    assert word(1) == "slower"
+    assert word(2) == "within the noise"
