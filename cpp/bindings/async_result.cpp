@@ -210,8 +210,7 @@ PyTypeObject async_result_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
 void track_if_cyclic(python_job& job, PyObject* outcome) {
     if (PyObject_IS_GC(outcome) == 0 || (job.word() & job::orphan) != 0) return;
-    PyObject* const self = reinterpret_cast<PyObject*>(result_of(job));
-    if (PyObject_GC_IsTracked(self) == 0) PyObject_GC_Track(self);
+    gil::track(reinterpret_cast<PyObject*>(result_of(job)));
 }
 
 async_result* result_of(python_job& job) noexcept {

@@ -32,10 +32,27 @@ class turn_taker {
 
 batch_items::~batch_items() {
     if (list_ == nullptr) return;
-    for (std::uint64_t i = 0; i < size(); ++i) {
-        if (is_empty(i)) put(i, Py_NewRef(Py_None)); // a list may be taken apart only whole
-    }
+    make_whole(); // a list may be taken apart only whole
     Py_DECREF(list_);
+}
+
+void batch_items::make_whole() noexcept {
+    for (std::uint64_t i = 0; i < size(); ++i) {
+        PyObject*& there = place(i);
+        there = plain(there);
+        if (there == nullptr) there = Py_NewRef(Py_None);
+    }
+}
+
+batch_items::left batch_items::close_place(std::uint64_t index) noexcept {
+    PyObject* const closed = marked(nullptr);
+    PyObject* there = nullptr;
+    if constexpr (gil::is_free_threaded) {
+        there = std::atomic_ref<PyObject*>(place(index)).exchange(closed, std::memory_order_acq_rel);
+    } else {
+        there = std::exchange(place(index), closed);
+    }
+    return is_result(there) ? left{nullptr, plain(there)} : left{there, nullptr};
 }
 
 // A nanosecond or two an item, so a short list is copied at one go.
@@ -47,8 +64,14 @@ bool batch_items::copy(PyObject* list) {
     turn_taker turns;
     // Others may change the list whenever they have their turn: what is there then is what is copied.
     for (Py_ssize_t i = items_at_one_go; i < PyList_GET_SIZE(list); ++i) {
-        if (PyList_Append(list_, PyList_GET_ITEM(list, i)) < 0 || !turns.next(static_cast<std::size_t>(i)))
-            return false;
+        PyObject* const item = PySequence_GetItem(list, i);
+        if (item == nullptr) { // without the GIL it may have become shorter just now
+            PyErr_Clear();
+            break;
+        }
+        const bool well = PyList_Append(list_, item) == 0 && turns.next(static_cast<std::size_t>(i));
+        Py_DECREF(item);
+        if (!well) return false;
     }
     return true;
 }
@@ -75,6 +98,7 @@ bool batch_items::fill(PyObject* iterable) {
 }
 
 PyObject* batch_items::release() {
+    make_whole();
     PyObject_GC_Track(list_);
     return std::exchange(list_, nullptr);
 }

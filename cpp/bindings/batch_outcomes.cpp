@@ -7,15 +7,32 @@
 
 // What became of the items of a batch.
 namespace loomy::py {
+namespace {
 
-// With the GIL, or under outcomes_lock_.
-void python_batch::put_failure(std::uint64_t index, PyObject* error) {
-    if (failures_ == nullptr) failures_ = PyDict_New();
+bool put_into(PyObject* failures, std::uint64_t index, PyObject* error) {
     PyObject* const key = PyLong_FromUnsignedLongLong(index);
-    if (failures_ == nullptr || key == nullptr || PyDict_SetItem(failures_, key, error) < 0) {
-        errors::report_unraisable("an error of a batch that could not be kept", nullptr);
-    }
+    const bool kept = failures != nullptr && key != nullptr && PyDict_SetItem(failures, key, error) == 0;
     Py_XDECREF(key);
+    return kept;
+}
+
+void report_lost_error() {
+    errors::report_unraisable("an error of a batch that could not be kept", nullptr);
+}
+
+} // namespace
+
+bool python_batch::put_failure(std::uint64_t index, PyObject* error) {
+    bool kept = false;
+    {
+        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+        if constexpr (gil::is_free_threaded) guard.lock();
+        if (collected_) return false;
+        if (failures_ == nullptr) failures_ = PyDict_New();
+        kept = put_into(failures_, index, error);
+    }
+    if (!kept) report_lost_error();
+    return true;
 }
 
 void python_batch::payloads_abandoned(range which, phase as) {
@@ -26,11 +43,10 @@ void python_batch::payloads_abandoned(range which, phase as) {
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
     for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
         PyObject* const payload = items_.take(i);
+        if (payload == nullptr) continue; // who has collected the batch has seen to this one
         if (table != nullptr) tell_job_error(table, payload, error, 0.0);
         Py_DECREF(payload);
-        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
-        if (gil::is_free_threaded) guard.lock();
-        if (!collected_) put_failure(i, error);
+        (void)put_failure(i, error);
         mark(i, batch_stream::outcome::failure);
     }
     PyErr_Clear();
@@ -64,12 +80,14 @@ PyObject* python_batch::item_error(phase as) const {
                     "queued jobs finish",
                     home->name);
             }
-            const std::lock_guard guard(home->factory_lock);
-            return errors::make(
-                errors::worker_closed(), home->factory_error,
-                "no worker of pool '%U' could be made to run this item: its factory raised; see "
-                "__cause__",
-                home->name);
+            PyObject* const cause = home->factory_error();
+            PyObject* const error =
+                errors::make(errors::worker_closed(), cause,
+                             "no worker of pool '%U' could be made to run this item: its factory raised; see "
+                             "__cause__",
+                             home->name);
+            Py_XDECREF(cause);
+            return error;
         }
     }
 }
@@ -77,7 +95,7 @@ PyObject* python_batch::item_error(phase as) const {
 PyObject* python_batch::take_outcome(std::uint64_t index) {
     switch (stream_->of(index)) {
         case batch_stream::outcome::result:
-            return items_.take(index);
+            return items_.take_result(index);
         case batch_stream::outcome::none: // running when the batch was abandoned
             if (PyObject* const error = item_error(state())) {
                 errors::put_back(error);
@@ -104,37 +122,55 @@ PyObject* python_batch::take_outcome(std::uint64_t index) {
 PyObject* python_batch::collect(phase as) {
     PyObject* const type = borrowed_class("loomy.batch", "BatchResult");
     if (type == nullptr) return nullptr;
-    PyObject* results = nullptr;
     PyObject* failures = nullptr;
     {
         std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
         if constexpr (gil::is_free_threaded) guard.lock();
-        PyObject* error = nullptr;
-        const bool whole = as == phase::done && failures_ == nullptr;
-        for (std::uint64_t i = 0; !whole && i < size(); ++i) {
-            if (!items_.is_empty(i)) continue;
-            if (as != phase::done) {
-                // Running when the batch was abandoned: no outcome yet, and none will be taken any more.
-                PyObject* const key = PyLong_FromUnsignedLongLong(i);
-                if (key != nullptr && (failures_ == nullptr || PyDict_Contains(failures_, key) == 0)) {
-                    if (error == nullptr) error = item_error(as);
-                    if (error != nullptr) put_failure(i, error);
-                }
-                Py_XDECREF(key);
-                PyErr_Clear();
-            }
-            items_.put(i, Py_NewRef(Py_None));
-        }
-        Py_XDECREF(error);
         collected_ = true;
-        results = items_.release();
         failures = std::exchange(failures_, nullptr);
+    }
+    PyObject* const results = as == phase::done ? items_.release() : collect_abandoned(as, failures);
+    if (results == nullptr) {
+        Py_XDECREF(failures);
+        return nullptr;
     }
     PyObject* const arguments[] = {results, failures != nullptr ? failures : Py_None};
     PyObject* const whole = PyObject_Vectorcall(type, arguments, 2, nullptr);
     Py_DECREF(results);
     Py_XDECREF(failures);
     return whole;
+}
+
+// The results of those that have one, and None for the others, whose error is put into `failures`. Some may
+// still be running, and others about to be run or refused by threads that have claimed them. New reference.
+PyObject* python_batch::collect_abandoned(phase as, PyObject*& failures) {
+    PyObject* const results = PyList_New(static_cast<Py_ssize_t>(size()));
+    PyObject* const error = results != nullptr ? item_error(as) : nullptr;
+    if (failures == nullptr && error != nullptr) failures = PyDict_New();
+    if (failures == nullptr || error == nullptr) {
+        Py_XDECREF(error);
+        Py_XDECREF(results);
+        return nullptr;
+    }
+    PyObject_GC_UnTrack(results); // so that nobody sees its holes: hooks are called meanwhile
+    PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
+    for (std::uint64_t i = 0; i < size(); ++i) {
+        const batch_items::left there = items_.close_place(i);
+        if (there.payload != nullptr) {
+            if (table != nullptr) tell_job_error(table, there.payload, error, 0.0);
+            Py_DECREF(there.payload);
+        }
+        PyList_SET_ITEM(results, static_cast<Py_ssize_t>(i),
+                        there.result != nullptr ? there.result : Py_NewRef(Py_None));
+        if (there.result != nullptr) continue;
+        PyObject* const key = PyLong_FromUnsignedLongLong(i);
+        if (key == nullptr || PyDict_SetDefault(failures, key, error) == nullptr) report_lost_error();
+        Py_XDECREF(key);
+    }
+    PyObject_GC_Track(results);
+    Py_XDECREF(table);
+    Py_DECREF(error);
+    return results;
 }
 
 } // namespace loomy::py

@@ -122,8 +122,7 @@ PyObject* make_bound_call(PyObject* const* args, Py_ssize_t count, PyObject* nam
 }
 
 void show_to_hooks(PyObject* payload) noexcept {
-    if (Py_TYPE(payload) == &bound_call_type && PyObject_GC_IsTracked(payload) == 0)
-        PyObject_GC_Track(payload);
+    if (Py_TYPE(payload) == &bound_call_type) gil::track(payload);
 }
 
 int register_bound_call(PyObject*) {

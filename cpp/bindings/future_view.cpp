@@ -31,7 +31,7 @@ void settle_now(listener& node) {
     if (!scope) return; // the interpreter is gone, and with it who asked
     if (!settle_if_touched(self->future)) errors::report_unraisable("end of a future", self->future);
     // What others have attached to the future may lead back to it.
-    if (PyObject_GC_IsTracked(self->future) == 0) PyObject_GC_Track(self->future);
+    gil::track(self->future);
     Py_DECREF(self->future);
     delete self;
 }

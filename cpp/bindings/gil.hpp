@@ -8,6 +8,11 @@
 #include <atomic>
 #include <cstdint>
 
+#if defined(__SANITIZE_THREAD__)
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#endif
+
 namespace loomy::py::gil {
 
 #if defined(Py_GIL_DISABLED)
@@ -108,6 +113,48 @@ class detached {
     detached(const detached&) = delete;
     detached& operator=(const detached&) = delete;
 };
+
+// ThreadSanitizer does not see the locks of an interpreter that was built without it.
+inline void tell_sanitizer_locked([[maybe_unused]] void* lock) noexcept {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_acquire(lock);
+#endif
+}
+inline void tell_sanitizer_unlocking([[maybe_unused]] void* lock) noexcept {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(lock);
+#endif
+}
+
+// Calls `call` as it would run with the GIL: as long as it runs no Python and does not detach, no other
+// thread is in such a call for the same object. On a free-threaded build that takes the lock that CPython
+// keeps in every object; a thread that waits for it is detached. Not a guard, whose destructor would let go
+// of the lock on a thread that the interpreter unwinds and that has no state any more.
+template <class Call>
+auto exclusively(PyObject* object, Call&& call) {
+#if defined(Py_GIL_DISABLED)
+    PyCriticalSection section;
+    PyCriticalSection_Begin(&section, object);
+    tell_sanitizer_locked(object);
+    const auto answer = call();
+    tell_sanitizer_unlocking(object);
+    PyCriticalSection_End(&section);
+    return answer;
+#else
+    (void)object;
+    return call();
+#endif
+}
+
+// Lets the collector see an object, unless it does. Any attached thread.
+inline void track(PyObject* object) {
+    if (PyObject_GC_IsTracked(object) != 0) return;
+    (void)exclusively(object, [object] { // tracking twice is fatal
+        const bool is_first = PyObject_GC_IsTracked(object) == 0;
+        if (is_first) PyObject_GC_Track(object);
+        return is_first;
+    });
+}
 
 // CPython 3.12 counts C calls against a limit of 1,500 that no setting raises, two for each job that waits
 // for a job of its own pool, and so ends a nesting of 750 that has used little of the stack. In this scope of

@@ -22,7 +22,7 @@ void python_job::look_at_launch() {
         if (outcome_ != nullptr) return;
     }
     PyObject* outcome = nullptr;
-    if (failed_) {
+    if (failed()) {
         outcome = launch_error(*started, reinterpret_cast<kernel_object*>(payload_)->name, home->name,
                                asked_by::other);
         if (outcome == nullptr) outcome = errors::take_raised();

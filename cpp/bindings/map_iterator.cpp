@@ -1,6 +1,7 @@
 #include "map_iterator.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "awaiter.hpp"
@@ -45,7 +46,8 @@ struct map_state {
     std::size_t width = 0;
     std::int64_t waiting_since_ns = 0; // or 0
     bool fixed_width = false;
-    bool busy = false; // pulling, which runs Python: another call meanwhile is refused
+    // Pulling, which runs Python, or waiting: another call meanwhile is refused. Atomic for ThreadSanitizer.
+    std::atomic<bool> busy{false};
 };
 
 struct map_iterator {
@@ -95,13 +97,13 @@ int pull_one(map_state& map) {
 // Pulls ahead: up to the width while there is nothing to hand out; else just enough to keep workers busy
 // while the consumer is.
 int pull_ahead(map_state& map) {
-    map.busy = true;
+    map.busy.store(true, std::memory_order_relaxed);
     int pulled = 1;
     for (int i = 0; pulled > 0 && map.window.size() < map.width; ++i) {
         if (map.window.has_finished() && (i >= 2 || map.window.size() > map.width / 2)) break;
         pulled = pull_one(map);
     }
-    map.busy = false;
+    map.busy.store(false, std::memory_order_relaxed);
     return pulled < 0 ? -1 : 0;
 }
 
@@ -113,7 +115,7 @@ void close_map(map_iterator* self) {
 // What pulling left: 1 something outstanding, 0 the end (an error may be set).
 int outstanding(map_iterator* self) {
     map_state& map = *self->state;
-    if (map.busy) {
+    if (map.busy.load(std::memory_order_relaxed)) {
         PyErr_SetString(PyExc_ValueError,
                         "the map is being advanced already, by its own payloads or by another thread");
         return 0;
@@ -154,12 +156,12 @@ PyObject* map_next(PyObject* self) {
     map_state& map = *iterator->state;
     if (!map.window.has_finished()) {
         wait_begins(map);
-        map.busy = true;
+        map.busy.store(true, std::memory_order_relaxed);
         int woken = 1;
         do {
             woken = map.window.wait();
         } while (woken > 0 && !map.window.has_finished());
-        map.busy = false;
+        map.busy.store(false, std::memory_order_relaxed);
         if (woken < 0) {
             PyObject* const raised = errors::take_raised();
             close_map(iterator);
@@ -180,7 +182,7 @@ PyObject* map_next(PyObject* self) {
 }
 
 // For async for: an ended job's AsyncResult; or a list of the jobs to wait for one of; or None at the end.
-PyObject* map_poll(PyObject* self, PyObject*) {
+PyObject* map_poll(PyObject* self) {
     map_iterator* const iterator = as_map(self);
     if (iterator->state == nullptr) Py_RETURN_NONE;
     if (outstanding(iterator) == 0) {
@@ -205,9 +207,9 @@ PyObject* map_anext(PyObject* self) {
     if (iterator->state != nullptr && outstanding(iterator) != 0) {
         map_state& map = *iterator->state;
         if (!map.window.has_finished()) wait_begins(map);
-        map.busy = true;
+        map.busy.store(true, std::memory_order_relaxed);
         async_result* const next = map.window.take_soon();
-        map.busy = false;
+        map.busy.store(false, std::memory_order_relaxed);
         if (next != nullptr) {
             wait_ends(map);
             PyObject* const result = reinterpret_cast<PyObject*>(next);
@@ -224,23 +226,18 @@ PyObject* map_anext(PyObject* self) {
 PyObject* map_self(PyObject* self) {
     return Py_NewRef(self);
 }
+PyObject* map_enter(PyObject* self, PyObject*) {
+    return Py_NewRef(self);
+}
 
-PyObject* map_close(PyObject* self, PyObject*) {
-    if (as_map(self)->state != nullptr && as_map(self)->state->busy) {
+PyObject* map_close(PyObject* self) {
+    if (as_map(self)->state != nullptr && as_map(self)->state->busy.load(std::memory_order_relaxed)) {
         PyErr_SetString(PyExc_ValueError,
                         "the map is being advanced and cannot be closed by its own payloads");
         return nullptr;
     }
     close_map(as_map(self));
     Py_RETURN_NONE;
-}
-
-PyObject* map_enter(PyObject* self, PyObject*) {
-    return Py_NewRef(self);
-}
-
-PyObject* map_exit(PyObject* self, PyObject*) {
-    return map_close(self, nullptr);
 }
 
 int map_traverse(PyObject* self, visitproc visit, void* arg) {
@@ -274,19 +271,29 @@ PyObject* map_represent(PyObject* self) {
                                 state->window.size());
 }
 
+// As Python calls them: any thread may, but what is above runs on one at a time.
+template <PyObject* (*call)(PyObject*)>
+PyObject* one_at_a_time(PyObject* self) {
+    return gil::exclusively(self, [self] { return call(self); });
+}
+template <PyObject* (*call)(PyObject*)>
+PyObject* one_at_a_time(PyObject* self, PyObject*) {
+    return one_at_a_time<call>(self);
+}
+
 PyMethodDef methods[] = {
-    {"close", map_close, METH_NOARGS,
+    {"close", one_at_a_time<map_close>, METH_NOARGS,
      PyDoc_STR("close($self)\n--\n\nEnd the iteration; jobs that have not started are cancelled.")},
     {"__enter__", map_enter, METH_NOARGS, PyDoc_STR("__enter__($self)\n--\n\nReturn self.")},
-    {"__exit__", map_exit, METH_VARARGS,
+    {"__exit__", one_at_a_time<map_close>, METH_VARARGS,
      PyDoc_STR("__exit__($self, exc_type, exc, traceback, /)\n--\n\nclose().")},
-    {"_poll", map_poll, METH_NOARGS,
+    {"_poll", one_at_a_time<map_poll>, METH_NOARGS,
      PyDoc_STR("_poll($self)\n--\n\nAn ended job, a list of jobs to wait for one of, or None at the end.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      PyDoc_STR("MapIterator[Out], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
 
-PyAsyncMethods async_methods = {nullptr, map_self, map_anext, nullptr};
+PyAsyncMethods async_methods = {nullptr, map_self, one_at_a_time<map_anext>, nullptr};
 
 PyTypeObject map_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
@@ -330,9 +337,9 @@ int register_map_iterator(PyObject* module) {
     type.tp_dealloc = map_dealloc;
     type.tp_traverse = map_traverse;
     type.tp_clear = map_clear;
-    type.tp_repr = map_represent;
+    type.tp_repr = one_at_a_time<map_represent>;
     type.tp_iter = map_self;
-    type.tp_iternext = map_next;
+    type.tp_iternext = one_at_a_time<map_next>;
     type.tp_methods = methods;
     type.tp_as_async = &async_methods;
     type.tp_weaklistoffset = offsetof(map_iterator, weak_references);

@@ -146,7 +146,7 @@ PyObject* process_batch_async(python_pool& home, batch_items items, const call_l
 PyObject* wait_and_collect(python_pool& home, python_batch& whole) {
     const int woken =
         gil::wait_detached(deadline::never(), [&](deadline slice) { return home.core->wait(whole, slice); });
-    if (woken > 0) return whole.collect(phase::done);
+    if (woken > 0) return whole.collect(whole.state());
     PyObject* const raised = errors::take_raised();
     (void)home.core->abandon(whole, phase::cancelled);
     errors::put_back(raised);
@@ -209,7 +209,7 @@ PyObject* pool_process_batch(PyObject* self, PyObject* const* args, Py_ssize_t c
         Py_DECREF(interrupted);
         return nullptr;
     }
-    if (whole->finished()) return whole->collect(phase::done);
+    if (whole->finished()) return whole->collect(whole->state());
     return wait_and_collect(*home, *whole);
 }
 

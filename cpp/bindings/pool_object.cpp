@@ -109,7 +109,9 @@ void dealloc(PyObject* self) {
     if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
     if (as_pool(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
-    if (python_pool* const home = std::exchange(as_pool(self)->home, nullptr)) {
+    python_pool* const home = as_pool(self)->home;
+    as_pool(self)->home = nullptr;
+    if (home != nullptr) {
         if (home->kind != pool_kind::executor) home->clear(); // an executor goes on until its jobs are done
         home->release();
     }

@@ -42,7 +42,7 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     stats.started.add();
     stats.inlined.add();
     PyObject* const context = copy_context(home);
-    PyObject* const target = Py_XNewRef(home.target);
+    PyObject* const target = home.target();
     PyObject* const table = home.has_job_hooks() ? home.hooks() : nullptr;
     const bool timed = table != nullptr || stats.should_time();
     PyObject* result = nullptr;

@@ -120,10 +120,11 @@ inline PyObject* python_batch::call_function(PyObject* function, PyObject* paylo
 inline bool python_batch::run_plain_item(participant& on, std::uint64_t index) {
     slot_stats& stats = on.where.where.stats;
     PyObject* const payload = items_.take(index);
+    if (payload == nullptr) return skip_item(stats);
     stats.started.add();
     PyObject* const result = call_function(on.target, payload);
-    if (result == nullptr || is_final(state())) return end_item(on, index, payload, result, 0);
-    items_.put(index, result);
+    if (result == nullptr || is_final(state()) || !items_.put(index, result))
+        return end_item(on, index, payload, result, 0);
     stats.completed.add();
     stats.finished.add();
     Py_DECREF(payload);
@@ -139,6 +140,14 @@ inline bool python_batch::run_item(participant& on, std::uint64_t index) {
     const bool look = (++on.since_look & ((alone ? items_per_look_alone : items_per_look) - 1)) == 0;
     if (on.plain && !timed && !look) return run_plain_item(on, index);
     return run_any_item(on, index, timed, look);
+}
+
+// The batch was abandoned and collected after the item had been claimed: it never runs.
+bool python_batch::skip_item(slot_stats& stats) noexcept {
+    stats.started.add();
+    stats.failed.add();
+    stats.finished.add();
+    return false;
 }
 
 PyObject* python_batch::call_item(participant& on, PyObject* payload) {
@@ -160,6 +169,7 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
     slot_stats& stats = on.where.where.stats;
     if (look) look_around(on);
     PyObject* const payload = items_.take(index);
+    if (payload == nullptr) return skip_item(stats);
     stats.started.add();
     if (home->core->options().interruptible) on.where.where.interruption.begin(on.interruption, *this);
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
@@ -180,7 +190,7 @@ std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
 std::uint64_t python_batch::take_part(frame& where) {
     if (unclaimed() == 0) return 0;
     gil::ensure_attached();
-    PyObject* const target = Py_XNewRef(stream_ ? function_ : home->target);
+    PyObject* const target = stream_ ? Py_NewRef(function_) : home->target();
     // One copy for each participant, not for each item.
     PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
@@ -225,15 +235,12 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
     }
     PyObject* failure = result == nullptr ? job_failure(*home, on.where) : nullptr;
 
-    bool stands = true;
-    {
-        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
-        if (gil::is_free_threaded && (token || failure != nullptr)) guard.lock();
-        // With the GIL nothing can come between this look and the store.
-        stands = !is_final(state());
-        if (stands && result != nullptr) items_.put(index, Py_NewRef(result));
-        if (stands && failure != nullptr) put_failure(index, failure);
+    bool stands = !is_final(state());
+    if (stands && result != nullptr) {
+        stands = items_.put(index, Py_NewRef(result));
+        if (!stands) Py_DECREF(result); // not the last
     }
+    if (stands && failure != nullptr) stands = put_failure(index, failure);
     if (on.hooks != nullptr) {
         const double seconds = static_cast<double>(took) * 1e-9;
         PyObject* const error = stands ? Py_XNewRef(failure) : item_error(state());

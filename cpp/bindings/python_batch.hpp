@@ -66,7 +66,10 @@ class python_batch final : public batch {
     bool run_any_item(participant& on, std::uint64_t index, bool timed, bool look);
     bool end_item(participant& on, std::uint64_t index, PyObject* payload, PyObject* result,
                   std::int64_t took);
-    void put_failure(std::uint64_t index, PyObject* error);
+    [[nodiscard]] bool skip_item(slot_stats& stats) noexcept;
+    // False: the batch has been collected without it.
+    [[nodiscard]] bool put_failure(std::uint64_t index, PyObject* error);
+    [[nodiscard]] PyObject* collect_abandoned(phase as, PyObject*& failures);
     [[nodiscard]] PyObject* item_error(phase as) const;
 
     [[nodiscard]] PyObject* call_function(PyObject* function, PyObject* payload) const;
@@ -89,9 +92,7 @@ class python_batch final : public batch {
     PyObject* snapshot_;
     PyObject* interrupt_ = nullptr; // the submitter's thread only
     PyObject* context_;             // the submitter's Context or null
-    // On a free-threaded build guards failures_, and results against collect() when the batch can be
-    // abandoned.
-    std::mutex outcomes_lock_;
+    std::mutex outcomes_lock_;      // on a free-threaded build guards failures_ and collected_
     bool collected_ = false;
     std::atomic<std::uint32_t> participants_{0};
     std::atomic<std::int64_t> alone_until_ns_{0}; // until then no worker joins; 0: they do

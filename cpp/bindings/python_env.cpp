@@ -30,7 +30,14 @@ void python_env::enter(job& next) {
 void python_env::leave() {
     if (gil::is_detached_here()) return;
     context.forget_idle();
+    Py_CLEAR(target_);
     gil::detach_after_work();
+}
+
+PyObject* python_env::target_of(const python_pool& home, const frame& where) {
+    if (!gil::is_free_threaded || !where.own_thread) return home.target();
+    if (target_ == nullptr) target_ = home.target();
+    return Py_XNewRef(target_);
 }
 
 python_env& python_env::of_callers() noexcept {
@@ -45,10 +52,10 @@ bool worker_thread_env::ready(slot& self) {
 
 // Calls an executor's initializer. One that raises breaks the executor.
 bool worker_thread_env::initialize() {
-    if (home_.target == Py_None) return initialized_ = true;
+    if (!home_.has_target) return initialized_ = true;
     const gil::attached scope;
     if (!scope) return false;
-    PyObject* const initializer = Py_XNewRef(home_.target);
+    PyObject* const initializer = home_.target();
     PyObject* const nothing = initializer != nullptr ? PyObject_CallNoArgs(initializer) : Py_NewRef(Py_None);
     Py_XDECREF(initializer);
     if (nothing != nullptr) {
@@ -68,9 +75,9 @@ bool worker_thread_env::initialize() {
 
 bool worker_thread_env::make_worker(slot& self) {
     const gil::attached scope;
-    if (!scope || home_.target == nullptr) return false;
+    PyObject* const factory = scope ? home_.target() : nullptr;
+    if (factory == nullptr) return false;
     PyObject* const base = borrowed_class("loomy.worker", "Worker");
-    PyObject* const factory = Py_NewRef(home_.target);
     PyObject* made = base != nullptr ? PyObject_CallNoArgs(factory) : nullptr;
     Py_DECREF(factory);
     PyObject* process = nullptr;
@@ -89,16 +96,12 @@ bool worker_thread_env::make_worker(slot& self) {
     const bool looked = process != nullptr && PyErr_Occurred() == nullptr;
     PyObject* const on_interrupt = looked ? overridden_method(made, base, "interrupt") : nullptr;
     if (!looked || PyErr_Occurred() != nullptr) {
-        PyObject* error = errors::take_raised();
+        PyObject* const error = errors::take_raised();
         Py_XDECREF(made);
         Py_XDECREF(process);
         Py_XDECREF(until_ready);
         Py_XDECREF(on_interrupt);
-        {
-            const std::lock_guard guard(home_.factory_lock);
-            std::swap(home_.factory_error, error);
-        }
-        Py_XDECREF(error);
+        home_.set_factory_error(error);
         return false;
     }
     worker = made;

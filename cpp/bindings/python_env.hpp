@@ -22,10 +22,15 @@ class python_env : public worker_env {
 
     lent_context context; // of the jobs run here
 
+    // What jobs of that pool call; a new reference, or null. A worker asks once and then keeps it until it
+    // has nothing more to run, as every thread that asks waits for the others that do.
+    [[nodiscard]] PyObject* target_of(const python_pool& home, const frame& where);
+
     // Whether the last attach had to force the GIL from a thread that would not let go.
     [[nodiscard]] bool was_forced() const noexcept { return forced_; }
 
   private:
+    PyObject* target_ = nullptr;
     std::int64_t attached_since_ns_ = 0;
     unsigned jobs_since_look_ = 0;
     bool forced_ = false;

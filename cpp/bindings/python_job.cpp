@@ -90,10 +90,11 @@ bool python_job::run(frame& where) {
     std::optional<gil::nested_call> deeper;
     if (where.outer != nullptr) deeper.emplace();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
-    PyObject* const target = Py_XNewRef(home->target);
+    PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
     context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
     lent_context& lent = static_cast<python_env&>(where.env).context;
     PyObject* result = nullptr;
+    PyObject* failure = nullptr;
     ending end = ending::open;
     {
         running_call call(*home, where, this, limits ? limits->token.get() : nullptr,
@@ -102,14 +103,14 @@ bool python_job::run(frame& where) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
         } else if (snapshot == nullptr || lent.enter(*snapshot)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
-            result = table != nullptr ? run_with_hooks(where, table, target, payload, end)
+            result = table != nullptr ? run_with_hooks(where, table, target, payload, failure, end)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
             if (table == nullptr) end_if_over();
-            if (result == nullptr && end == ending::open) put(job_failure(*home, where), true);
+            if (result == nullptr && end == ending::open) failure = job_failure(*home, where);
             if (snapshot != nullptr) lent.leave();
         }
-        if (result == nullptr && PyErr_Occurred() != nullptr) put(job_failure(*home, where), true);
+        if (result == nullptr && PyErr_Occurred() != nullptr) failure = job_failure(*home, where);
     }
     if (end == ending::open) {
         // With the GIL it is enough that nobody looks at the payload before we have let go of it.
@@ -117,12 +118,10 @@ bool python_job::run(frame& where) {
         if (!stands) end = ending::abandoned;
     }
     const bool succeeded = result != nullptr;
-    if (succeeded) {
-        if (end != ending::abandoned && !is_final(state())) {
-            put(result, false);
-        } else {
-            Py_DECREF(result); // nobody will ask for it
-        }
+    if (end != ending::abandoned && !is_final(state())) {
+        put(succeeded ? result : failure, !succeeded);
+    } else {
+        Py_XDECREF(succeeded ? result : failure); // nobody will ask for it
     }
     if (limits) limits->stop();
     if (snapshot != nullptr) snapshot->release();
@@ -156,43 +155,47 @@ void python_job::end_if_over() {
     errors::put_back(raised);
 }
 
-// Calls the function between its hooks. A result is returned, an error is put. `abandoned`: so it was
-// meanwhile, by somebody who tells the hooks; the outcome has been dropped.
+// Calls the function between its hooks: a result or a `failure`, or neither if it was abandoned meanwhile.
 PyObject* python_job::run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
-                                     ending& end) {
+                                     PyObject*& failure, ending& end) {
     const hook_scope inside(*home);
     running_call& call = *running_call::current();
     show_to_hooks(payload);
     python_pool::call_hook(table, job_start, &payload, 1);
     const std::int64_t start = now_ns();
-    enqueued_ns = start; // the wait in the queue has been measured; from now on it is the run that counts
+    note_run_began(start);
     PyObject* result = call_target(*home, target, where, call, payload);
     const double seconds = static_cast<double>(now_ns() - start) * 1e-9;
-    PyObject* const failure = result == nullptr ? job_failure(*home, where) : nullptr;
+    if (result == nullptr) failure = job_failure(*home, where);
     end_if_over();
     end = settle() ? ending::stands : ending::abandoned;
     if (end == ending::abandoned) {
         Py_XDECREF(result);
-        Py_XDECREF(failure);
+        Py_CLEAR(failure);
         return nullptr;
     }
     if (failure != nullptr) {
         tell_job_error(table, payload, failure, seconds);
-        put(failure, true);
-        return nullptr;
+    } else {
+        tell_job_complete(table, payload, result, seconds);
     }
-    tell_job_complete(table, payload, result, seconds);
     return result;
+}
+
+// The wait in the queue has been measured; from now on it is the run that counts. Who abandons the job may be
+// reading it.
+void python_job::note_run_began(std::int64_t at_ns) noexcept {
+    std::atomic_ref<std::int64_t>(enqueued_ns).store(at_ns, std::memory_order_relaxed);
+}
+double python_job::seconds_of_run() noexcept {
+    const std::int64_t began = std::atomic_ref<std::int64_t>(enqueued_ns).load(std::memory_order_relaxed);
+    return static_cast<double>(now_ns() - began) * 1e-9;
 }
 
 namespace {
 
-PyObject* no_worker_error(python_pool& home) {
-    PyObject* cause = nullptr;
-    {
-        const std::lock_guard guard(home.factory_lock);
-        cause = Py_XNewRef(home.factory_error);
-    }
+PyObject* no_worker_error(const python_pool& home) {
+    PyObject* const cause = home.factory_error();
     PyObject* const error = errors::make(
         errors::worker_closed(), cause,
         "no worker of pool '%U' could be made to run the job: its factory raised; see __cause__", home.name);
@@ -208,7 +211,7 @@ void python_job::on_abandoned(phase as, bool was_running) {
     if (!scope) return;
     if (was_running) {
         cancel_running(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
-        tell_hooks_of_abandoned(as, payload_, static_cast<double>(now_ns() - enqueued_ns) * 1e-9);
+        tell_hooks_of_abandoned(as, payload_, seconds_of_run());
         let_go_of_payload_second();
         return;
     }
@@ -218,7 +221,10 @@ void python_job::on_abandoned(phase as, bool was_running) {
     if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
     if (as == phase::refused && !home->core->closed()) {
         PyObject* const error = no_worker_error(*home);
-        if (error != nullptr) put(error, true);
+        if (error != nullptr) {
+            const listener_lock guard(this); // it may be asked for already
+            put(error, true);
+        }
         PyErr_Clear();
     }
     tell_hooks_of_abandoned(as, payload, 0.0);
@@ -255,7 +261,18 @@ void python_job::cancel_running(cancel_reason reason) {
     if (token) token->cancel(reason);
 }
 
-PyObject* python_job::abandoned_error(phase as) const {
+// What on_abandoned has put, if anything yet: a new reference, or null.
+PyObject* python_job::refusal() {
+    PyObject* put_already = nullptr;
+    {
+        const listener_lock guard(this);
+        put_already = Py_XNewRef(outcome_);
+    }
+    if (gil::is_free_threaded && put_already != nullptr) track_if_cyclic(*this, put_already);
+    return put_already;
+}
+
+PyObject* python_job::abandoned_error(phase as) {
     switch (as) {
         case phase::timed_out:
             if (limits && limits->deadline_is_context) {
@@ -271,7 +288,7 @@ PyObject* python_job::abandoned_error(phase as) const {
                 "the pool more workers",
                 home->name);
         case phase::refused:
-            if (outcome_ != nullptr && failed_) return Py_NewRef(outcome_);
+            if (PyObject* const error = refusal()) return error;
             if (home->broken.load(std::memory_order_relaxed)) return broken_error();
             if (!home->core->closed())
                 return no_worker_error(*home); // asked for before on_abandoned has put it
@@ -290,16 +307,16 @@ PyObject* python_job::abandoned_error(phase as) const {
 
 void python_job::put(PyObject* outcome, bool failed) noexcept {
     outcome_ = outcome;
-    failed_ = failed;
+    failed_.store(failed, std::memory_order_relaxed);
     if constexpr (!gil::is_free_threaded) track_if_cyclic(*this, outcome);
 }
 
 PyObject* python_job::answer() {
     const phase as = state();
     if (started) look_at_launch();
-    if (gil::is_free_threaded && outcome_ != nullptr) track_if_cyclic(*this, outcome_);
-    if (as == phase::done && !failed_) return Py_NewRef(outcome_);
-    error_was_seen_ = true;
+    if (gil::is_free_threaded && as == phase::done) track_if_cyclic(*this, outcome_);
+    if (as == phase::done && !failed()) return Py_NewRef(outcome_);
+    note_error_was_seen();
     PyObject* const exception = as == phase::done ? Py_NewRef(outcome_) : abandoned_error(as);
     if (exception != nullptr) {
         errors::raise(exception);
@@ -310,10 +327,10 @@ PyObject* python_job::answer() {
 
 PyObject* python_job::error() {
     const phase as = state();
-    error_was_seen_ = true;
+    note_error_was_seen();
     if (started) look_at_launch();
     if (as != phase::done) return abandoned_error(as);
-    return Py_NewRef(failed_ ? outcome_ : Py_None);
+    return Py_NewRef(failed() ? outcome_ : Py_None);
 }
 
 int python_job::traverse(visitproc visit, void* arg) const {

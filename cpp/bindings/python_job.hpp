@@ -77,9 +77,9 @@ class python_job final : public job {
     [[nodiscard]] PyObject* answer();
     // The error of a finished job: a new reference, None if it has none; null with an error set.
     [[nodiscard]] PyObject* error();
-    [[nodiscard]] bool has_result() const noexcept { return state() == phase::done && !failed_; }
+    [[nodiscard]] bool has_result() const noexcept { return state() == phase::done && !failed(); }
     // Which error an abandoned job has. New reference.
-    [[nodiscard]] PyObject* abandoned_error(phase as) const;
+    [[nodiscard]] PyObject* abandoned_error(phase as);
 
     // Puts a result or an exception; the caller publishes. Steals.
     void put(PyObject* outcome, bool failed) noexcept;
@@ -92,17 +92,19 @@ class python_job final : public job {
     ref<python_batch> batch;                 // of process_batch_async
     const job_handle<python_launch> started; // by launch()
     // The launch has ended by itself; what it came to is looked at when somebody asks, attached.
-    void note_launch_ended(bool failed) noexcept { failed_ = failed; }
+    void note_launch_ended(bool failed) noexcept { failed_.store(failed, std::memory_order_relaxed); }
     // Python's collector remembers it of the memory, which therefore is not used again.
     void note_finalized() noexcept { was_finalized_ = true; }
     [[nodiscard]] bool was_finalized() const noexcept { return was_finalized_; }
-    [[nodiscard]] bool failed() const noexcept { return failed_; } // of a finished job
-    void note_error_was_seen() noexcept { error_was_seen_ = true; }
+    [[nodiscard]] bool failed() const noexcept { // of a finished job
+        return failed_.load(std::memory_order_relaxed);
+    }
+    void note_error_was_seen() noexcept { error_was_seen_.store(true, std::memory_order_relaxed); }
     // What a job raises after it was cancelled or timed out is nobody's answer.
     [[nodiscard]] bool has_unseen_error() const noexcept {
-        if (!failed_ || error_was_seen_) return false;
-        const phase as = state();
-        return as == phase::done || as == phase::refused;
+        const phase as = state(); // first: what it came to was put before
+        return (as == phase::done || as == phase::refused) && failed() &&
+               !error_was_seen_.load(std::memory_order_relaxed);
     }
 
   private:
@@ -112,13 +114,18 @@ class python_job final : public job {
     void end_if_over();
     void look_at_launch();
     [[nodiscard]] PyObject* run_with_hooks(frame& where, PyObject* table, PyObject* target, PyObject* payload,
-                                           ending& end);
+                                           PyObject*& failure, ending& end);
+    void note_run_began(std::int64_t at_ns) noexcept;
+    [[nodiscard]] double seconds_of_run() noexcept;
+    [[nodiscard]] PyObject* refusal();
     void tell_hooks_of_abandoned(phase as, PyObject* payload, double seconds);
     void let_go_of_payload_second();
 
-    PyObject* payload_ = nullptr;          // until the job has ended
-    bool payload_has_one_left_ = false;    // to let go of it; guarded by listener_lock(this)
-    PyObject* outcome_ = nullptr;          // a result, or the exception if failed_
+    PyObject* payload_ = nullptr;       // until the job has ended
+    bool payload_has_one_left_ = false; // to let go of it; guarded by listener_lock(this)
+    // A result, or the exception if failed_: put by the runner once nobody can abandon the job any more. That
+    // of a job refused in the queue is put after it is final, guarded by listener_lock(this).
+    PyObject* outcome_ = nullptr;
     context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
     cancel_token* token_ = nullptr;        // lent by the running call; guarded by listener_lock(this)
 };

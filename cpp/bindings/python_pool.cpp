@@ -65,13 +65,14 @@ PyObject* overridden_method(PyObject* object, PyObject* base, const char* name) 
     return bound;
 }
 
-python_pool::python_pool(pool_kind kind_, PyObject* target_, PyObject* name_, const pool_options& options,
+python_pool::python_pool(pool_kind kind_, PyObject* target, PyObject* name_, const pool_options& options,
                          bool any_affinity_)
     : kind(kind_),
+      has_target(target != Py_None),
       any_affinity(any_affinity_),
-      target(Py_NewRef(target_)),
       name(Py_NewRef(name_)),
       core(ref<pool>::adopt(new pool(options, *this))),
+      target_(Py_NewRef(target)),
       threads_(PyList_New(0)) {
     const std::lock_guard guard(registry_lock);
     next_ = registry;
@@ -147,12 +148,20 @@ void python_pool::interrupt(slot& self) {
     Py_DECREF(kept);
 }
 
-PyObject* python_pool::hooks() const noexcept {
-    if constexpr (gil::is_free_threaded) {
-        const std::lock_guard guard(hooks_lock_);
-        return Py_XNewRef(hooks_);
+PyObject* python_pool::shared_object(PyObject* const& place) const noexcept {
+    std::unique_lock guard(objects_lock_, std::defer_lock);
+    if constexpr (gil::is_free_threaded) guard.lock();
+    return Py_XNewRef(place);
+}
+
+void python_pool::replace(PyObject*& place, PyObject* by) noexcept {
+    PyObject* before = nullptr;
+    {
+        std::unique_lock guard(objects_lock_, std::defer_lock);
+        if constexpr (gil::is_free_threaded) guard.lock();
+        before = std::exchange(place, by);
     }
-    return Py_XNewRef(hooks_);
+    Py_XDECREF(before); // which may run Python
 }
 
 int python_pool::set_hooks(PyObject* object) {
@@ -175,15 +184,9 @@ int python_pool::set_hooks(PyObject* object) {
         }
         if (!any_job && !any_worker) Py_CLEAR(table);
     }
-    PyObject* before = nullptr;
-    {
-        std::unique_lock guard(hooks_lock_, std::defer_lock);
-        if constexpr (gil::is_free_threaded) guard.lock();
-        before = std::exchange(hooks_, table);
-    }
+    replace(hooks_, table);
     job_hooks_.store(any_job, std::memory_order_relaxed);
     worker_hooks_.store(any_worker, std::memory_order_relaxed);
-    Py_XDECREF(before);
     return 0;
 }
 
@@ -228,15 +231,15 @@ int python_pool::join_threads() {
 }
 
 int python_pool::traverse(visitproc visit, void* arg) const {
-    Py_VISIT(target);
+    Py_VISIT(target_);
     Py_VISIT(hooks_);
-    Py_VISIT(factory_error);
+    Py_VISIT(factory_error_);
     return 0;
 }
 
 void python_pool::clear() {
-    Py_CLEAR(target);
-    Py_CLEAR(factory_error);
+    replace(target_, nullptr);
+    replace(factory_error_, nullptr);
     (void)set_hooks(Py_None);
 }
 

@@ -35,8 +35,11 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     void worker_left(std::uint32_t id) override;
     void interrupt(slot& self) override;
 
+    // fn, the factory of workers, or an executor's initializer: a new reference, or null once the Pool object
+    // is gone, which may be at any moment.
+    [[nodiscard]] PyObject* target() const noexcept { return shared_object(target_); }
     // New reference to the tuple of bound hooks (None where nobody wrote one), or null when there are none.
-    [[nodiscard]] PyObject* hooks() const noexcept;
+    [[nodiscard]] PyObject* hooks() const noexcept { return shared_object(hooks_); }
     // `hooks` is None or an instance of loomy.Hooks. -1 with an error set.
     [[nodiscard]] int set_hooks(PyObject* hooks);
     [[nodiscard]] bool has_job_hooks() const noexcept { return job_hooks_.load(std::memory_order_relaxed); }
@@ -62,10 +65,10 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     static void all_dead_in_child() noexcept; // while the child has no other thread
 
     const pool_kind kind;
+    const bool has_target;   // not None
     const bool any_affinity; // callers may run jobs themselves: a plain pool with affinity="any"
     bool copy_context = true;
     when_full on_full = when_full::block;
-    PyObject* target; // fn, the factory of workers, or an executor's initializer; null once cleared
     PyObject* const name;
     ref<pool> core;
 
@@ -75,15 +78,21 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     // How long a task whose event loop has nothing else to do waits in place for a job of this pool.
     spin_budget await_spin;
 
-    // The state of stateful workers: how many could be made, and why the last one could not.
-    std::mutex factory_lock;
-    PyObject* factory_error = nullptr; // guarded by factory_lock
+    // Why the last of the stateful workers that could not be made was not; a new reference, or null.
+    [[nodiscard]] PyObject* factory_error() const noexcept { return shared_object(factory_error_); }
+    void set_factory_error(PyObject* error) noexcept { replace(factory_error_, error); } // steals
 
   private:
     void tell_worker_hook(hook which, std::uint32_t id);
 
-    PyObject* hooks_ = nullptr; // guarded by the GIL, or by hooks_lock_ on a free-threaded build
-    mutable std::mutex hooks_lock_;
+    // Guarded by the GIL, or by objects_lock_ on a free-threaded build.
+    [[nodiscard]] PyObject* shared_object(PyObject* const& place) const noexcept;
+    void replace(PyObject*& place, PyObject* by) noexcept; // steals
+
+    PyObject* target_;
+    PyObject* hooks_ = nullptr;
+    PyObject* factory_error_ = nullptr;
+    mutable std::mutex objects_lock_;
     std::atomic<bool> job_hooks_{false};
     std::atomic<bool> worker_hooks_{false};
     PyObject* threads_; // a list

@@ -151,8 +151,8 @@ class job {
 
   protected:
     // Room for what a kind of job has to remember, where the layout would have a hole.
-    bool failed_ = false;
-    bool error_was_seen_ = false;
+    std::atomic<bool> failed_{false}; // written before the job is final, and read after it is
+    std::atomic<bool> error_was_seen_{false};
     bool was_finalized_ = false;
 
   private:
