@@ -93,10 +93,10 @@ bool python_job::run(frame& where) {
     PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
     context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
     lent_context& lent = static_cast<python_env&>(where.env).context;
-    PyObject* result = nullptr;
-    PyObject* failure = nullptr;
-    ending end = ending::open;
-    {
+    PyObject *result = nullptr, *failure = nullptr;
+    end_if_over(); // who gives it up may be on the way here, with others of the same context to see to first
+    ending end = is_final(state()) ? ending::abandoned : ending::open;
+    if (end == ending::open) {
         running_call call(*home, where, this, limits ? limits->token.get() : nullptr,
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
         if (target == nullptr && home->kind != pool_kind::executor) {
@@ -145,8 +145,8 @@ void python_job::let_go_of_payload_second() {
     Py_XDECREF(ended);
 }
 
-// A job that returns when its limits have ended it already is over, even if nobody has said so yet: otherwise
-// one that returns because its deadline passed would race the caller who gives up for the same reason.
+// A job that begins or returns when its limits have ended it is over, even if nobody has said so yet: one
+// that returns because its deadline passed would race the caller who gives up for the same reason.
 void python_job::end_if_over() {
     if (!limits) return;
     PyObject* const raised = errors::take_raised();
@@ -189,7 +189,7 @@ void python_job::note_run_began(std::int64_t at_ns) noexcept {
 }
 double python_job::seconds_of_run() noexcept {
     const std::int64_t began = std::atomic_ref<std::int64_t>(enqueued_ns).load(std::memory_order_relaxed);
-    return static_cast<double>(now_ns() - began) * 1e-9;
+    return began != 0 ? static_cast<double>(now_ns() - began) * 1e-9 : 0.0; // 0: it has not got so far
 }
 
 namespace {

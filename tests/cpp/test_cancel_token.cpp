@@ -376,6 +376,27 @@ TEST_CASE("a wait ends when the parent is cancelled") {
     other.join();
 }
 
+TEST_CASE("whoever a cancel wakes finds all of the tree cancelled") {
+    for (int round = 0; round < rounds / 20; ++round) {
+        const auto parent = cancel_token::make();
+        std::vector<ref<cancel_token>> children(500);
+        for (auto& child : children) child = cancel_token::make(deadline::never(), parent.get());
+        std::array<std::size_t, 2> uncancelled{};
+        std::array<std::thread, 2> waiters;
+        for (std::size_t i = 0; i < waiters.size(); ++i) {
+            waiters[i] = std::thread([&, i] {
+                const auto& mine = i == 0 ? children.front() : children.back();
+                CHECK(mine->wait(deadline::never()) == cancel_wait::cancelled);
+                for (const auto& child : children) uncancelled[i] += child->poll() == cancel_reason::none;
+            });
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(100)); // so that they sleep, mostly
+        CHECK(parent->cancel());
+        for (std::thread& waiter : waiters) waiter.join();
+        CHECK(uncancelled == std::array<std::size_t, 2>{});
+    }
+}
+
 TEST_CASE("a wait times out") {
     const auto token = cancel_token::make();
     const deadline until = in(10);

@@ -112,10 +112,21 @@ bool cancel_token::cancel(cancel_reason reason, std::string_view detail) {
     callback_list callbacks;
     cancel_token* children = nullptr;
     if (!mark(reason, why, callbacks, children)) return false;
-    // In a loop, not by recursion: a tree may be thousands deep.
+    // In a loop, not by recursion: a tree may be thousands deep. All of it before anybody is woken, who might
+    // go on with something that a token further on is about to stop.
+    cancel_token* marked = nullptr;
     while (children != nullptr) {
         cancel_token* const child = std::exchange(children, children->next_);
-        child->mark(reason, why, callbacks, children);
+        if (child->mark(reason, why, callbacks, children)) {
+            child->next_ = std::exchange(marked, child);
+        } else {
+            child->release();
+        }
+    }
+    wake_waiters();
+    while (marked != nullptr) {
+        cancel_token* const child = std::exchange(marked, marked->next_);
+        child->wake_waiters();
         child->release();
     }
     // From here on no token is touched: a callback may drop the last reference to this one.
@@ -123,28 +134,30 @@ bool cancel_token::cancel(cancel_reason reason, std::string_view detail) {
     return true;
 }
 
-// Sets the state and wakes the waiters. Moves the callbacks and the children, with a reference each, to the
-// caller's lists. False: this token was cancelled before.
+// Sets the state. Moves the callbacks and the children, with a reference each, to the caller's lists. False:
+// this token was cancelled before.
 bool cancel_token::mark(cancel_reason reason, const ref<note>& why, callback_list& callbacks,
                         cancel_token*& children) {
-    {
-        const auto guard = lock();
-        if (state_.load(std::memory_order_relaxed) != 0) return false;
-        why_ = why;
-        // (2) seq_cst: releases to the acquire loads (1, 3); and comes before the loads of waiters_ (4) and
-        // watched_ (5), while wait() and watch_deadline() write those before they load the state.
-        state_.store(static_cast<std::uint32_t>(reason), std::memory_order_seq_cst);
-        callbacks.append(callbacks_);
-        for (cancel_token* child = std::exchange(children_, nullptr); child != nullptr;) {
-            cancel_token* const following = child->next_;
-            child->listed_ = false;
-            if (child->try_retain()) child->next_ = std::exchange(children, child);
-            child = following; // a child that is dying waits for this lock, and finds that it is off the list
-        }
+    const auto guard = lock();
+    if (state_.load(std::memory_order_relaxed) != 0) return false;
+    why_ = why;
+    // (2) seq_cst: releases to the acquire loads (1, 3); and comes before the loads of waiters_ (4) and
+    // watched_ (5), while wait() and watch_deadline() write those before they load the state.
+    state_.store(static_cast<std::uint32_t>(reason), std::memory_order_seq_cst);
+    callbacks.append(callbacks_);
+    for (cancel_token* child = std::exchange(children_, nullptr); child != nullptr;) {
+        cancel_token* const following = child->next_;
+        child->listed_ = false;
+        if (child->try_retain()) child->next_ = std::exchange(children, child);
+        child = following; // a child that is dying waits for this lock, and finds that it is off the list
     }
+    return true;
+}
+
+// Of a token that was marked.
+void cancel_token::wake_waiters() noexcept {
     if (waiters_.load(std::memory_order_seq_cst) != 0) wake_all_at_address(&state_);    // (4)
     if (watched_.load(std::memory_order_seq_cst) != 0) timer::instance().cancel(*this); // (5)
-    return true;
 }
 
 std::string cancel_token::detail() const {

@@ -117,6 +117,7 @@ class cancel_token final : private timer_entry {
     static void destroy(cancel_token* last) noexcept;
 
     bool mark(cancel_reason reason, const ref<note>& why, callback_list& callbacks, cancel_token*& children);
+    void wake_waiters() noexcept;
 
     bool claim() noexcept override { return try_retain(); }
     void expired() override;
