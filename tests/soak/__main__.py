@@ -37,13 +37,17 @@ def take_signals(soak: Soak) -> None:
     def on_alarm(*_: object) -> None:
         # Without the GIL a child runs handlers of signals that its parent had got, before it forgets them:
         # while it takes over what the threads that it has not got leave, and our lock may have been theirs.
-        if os.getpid() != parent:
+        if os.getpid() != parent or soak.handling:
             return
-        with soak.fault("signal handler submits"):
-            soak.pool.process_async(int)
+        soak.handling = True
+        try:
+            with soak.fault("signal handler submits"):
+                soak.pool.process_async(int)
+        finally:
+            soak.handling = False
 
     def on_user(*_: object) -> None:
-        if soak.armed:
+        if soak.armed and not soak.handling:  # it comes again
             soak.armed = False
             raise Signalled
 

@@ -35,6 +35,7 @@ class Soak:
         self.rounds: Counter[str] = Counter()
         self.failures: list[str] = []
         self.armed = False  # whether the handler of SIGUSR1 raises
+        self.handling = False  # whether that of SIGALRM is at work, which is interrupted by neither
         self.pool: Pool[Callable[[], Any], Any] = Pool.from_callbacks(size=4, name="shared")
 
     @contextlib.contextmanager
