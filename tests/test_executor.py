@@ -392,7 +392,7 @@ def test_set_max_workers_shrinks_without_losing_a_job() -> None:
         executor.set_max_workers(1)
         assert executor.max_workers == 1
         assert [future.result(WAIT) for future in futures] == list(range(1000))
-        assert len([thread for thread in executor._threads if thread.is_alive()]) <= 1
+        wait_until(lambda: len([thread for thread in executor._threads if thread.is_alive()]) <= 1)
 
 
 def test_the_statistics_add_up() -> None:
