@@ -113,7 +113,7 @@ bool python_job::run(frame& where) {
         if (result == nullptr && PyErr_Occurred() != nullptr) failure = job_failure(*home, where);
     }
     if (end == ending::open) {
-        // With the GIL it is enough that nobody looks at the payload before we have let go of it.
+        // With the GIL whoever looks at the payload takes a reference before we can let go of ours.
         const bool stands = gil::is_free_threaded ? settle() : !is_final(state());
         if (!stands) end = ending::abandoned;
     }
@@ -211,7 +211,8 @@ void python_job::on_abandoned(phase as, bool was_running) {
     if (!scope) return;
     if (was_running) {
         cancel_running(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
-        tell_hooks_of_abandoned(as, payload_, seconds_of_run());
+        // A reference of its own: with the GIL its runner may let go of it meanwhile.
+        tell_hooks_of_abandoned(as, Py_XNewRef(payload_), seconds_of_run());
         let_go_of_payload_second();
         return;
     }
@@ -228,14 +229,12 @@ void python_job::on_abandoned(phase as, bool was_running) {
         PyErr_Clear();
     }
     tell_hooks_of_abandoned(as, payload, 0.0);
-    Py_XDECREF(payload);
 }
 
-// Null: it ended without hooks, and they were set only now.
+// Steals the payload. Null: it ended without hooks, and they were set only now.
 void python_job::tell_hooks_of_abandoned(phase as, PyObject* payload, double seconds) {
-    if (!home->has_job_hooks() || payload == nullptr) return;
-    show_to_hooks(payload);
-    PyObject* const table = home->hooks();
+    PyObject* const table = payload != nullptr && home->has_job_hooks() ? home->hooks() : nullptr;
+    if (table != nullptr) show_to_hooks(payload);
     PyObject* const error = table != nullptr ? abandoned_error(as) : nullptr;
     if (error != nullptr) {
         const hook_scope inside(*home);
@@ -244,6 +243,7 @@ void python_job::tell_hooks_of_abandoned(phase as, PyObject* payload, double sec
     }
     Py_XDECREF(table);
     PyErr_Clear();
+    Py_XDECREF(payload);
 }
 
 bool python_job::lend_token(cancel_token* token) noexcept {
