@@ -16,7 +16,7 @@ from .results import Json
 ROUNDS = 4
 """Of a row, in a whole run; fewer where they are long."""
 PASSES = 2
-"""Each with half of the rounds: what two runs agree with, in less than twenty minutes."""
+"""Over everything, which share the rounds."""
 
 
 def shares(rounds: int, passes: int) -> list[int]:
