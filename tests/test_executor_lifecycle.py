@@ -354,6 +354,7 @@ OUTPUT = {
     "submitting_too_late": ["cannot schedule new futures after interpreter shutdown"],
     "no_thread_and_then_one": ["ran"],
     "ctrl_c_while_jobs_run": ["told to stop"],
+    "ctrl_c_of_which_hooks_hear": ["JobCancelled", *["PoolNotRunning"] * 10, "told to stop"],
 }
 
 
@@ -363,8 +364,10 @@ def test_exit_runs_what_was_submitted_with_an_executor(state: str) -> None:
     for _ in range(RUNS):
         finished = run_script("executor_exit", state)
         assert finished.returncode == 0, finished.stderr
-        assert finished.stdout.splitlines() == OUTPUT.get(state, [])
-        if state == "ctrl_c_while_jobs_run":
+        said = finished.stdout.splitlines()
+        # The job that is told to stop, and the hook that hears of it, are on two threads.
+        assert (sorted(said) if state == "ctrl_c_of_which_hooks_hear" else said) == OUTPUT.get(state, [])
+        if state.startswith("ctrl_c"):
             assert finished.stderr.splitlines()[-1].startswith("KeyboardInterrupt")
         else:
             assert finished.stderr == ""

@@ -118,6 +118,8 @@ class python_job final : public job {
     void note_run_began(std::int64_t at_ns) noexcept;
     [[nodiscard]] double seconds_of_run() noexcept;
     [[nodiscard]] PyObject* refusal();
+    void abandon_running(phase as);
+    void abandon_queued(phase as);
     void tell_hooks_of_abandoned(phase as, PyObject* payload, double seconds);
     void let_go_of_payload_second();
 

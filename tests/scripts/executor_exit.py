@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 from unittest import mock
 
 from _common import WAIT, must_end, scenario_of
@@ -178,9 +179,9 @@ def no_thread_and_then_one() -> None:
     no_thread(end)
 
 
-def ctrl_c_while_jobs_run() -> None:
+def ctrl_c_while_jobs_run(hooks: loomy.Hooks[Any, Any] | None = None) -> None:
     """One job heeds its context, so the process ends; the queued ones are given up."""
-    executor = Executor(1)
+    executor = Executor(1, hooks=hooks)
 
     def job() -> None:
         context = loomy.current_context()
@@ -204,6 +205,15 @@ def ctrl_c_while_jobs_run() -> None:
     kept.append(executor)
 
 
+class TellsErrors(loomy.Hooks[Any, Any]):
+    def on_job_error(self, payload: Any, error: BaseException, duration: float) -> None:
+        say(type(error).__name__)
+
+
+def ctrl_c_of_which_hooks_hear() -> None:
+    ctrl_c_while_jobs_run(TellsErrors())
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -224,6 +234,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         no_thread_and_dropped,
         no_thread_and_then_one,
         ctrl_c_while_jobs_run,
+        ctrl_c_of_which_hooks_hear,
     )
 }
 
