@@ -13,7 +13,7 @@ from python.record import Run, TableRun
 
 from .results import Json
 
-ROUNDS = 4
+ROUNDS = 3
 """Of a row, in a whole run; fewer where they are long."""
 PASSES = 2
 """Over everything, which share the rounds."""

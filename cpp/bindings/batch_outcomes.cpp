@@ -39,7 +39,6 @@ void python_batch::payloads_abandoned(range which, phase as) {
     if (which.empty()) return;
     const gil::attached scope;
     if (!scope) return;
-    PyObject* const raised = errors::take_raised(); // the interrupt for which a pool gives up its jobs, say
     PyObject* const error = item_error(as);
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
     for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
@@ -53,7 +52,6 @@ void python_batch::payloads_abandoned(range which, phase as) {
     PyErr_Clear();
     Py_XDECREF(table);
     Py_XDECREF(error);
-    errors::put_back(raised);
 }
 
 void python_batch::on_abandoned(phase as, bool) {

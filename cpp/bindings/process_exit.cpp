@@ -67,8 +67,10 @@ PyObject* after_threads(PyObject*, PyObject*) {
     python_pool::for_each([](python_pool& one) {
         if (!is_executor(one) || one.is_inside() || one.core->dead()) return;
         if (PyErr_Occurred() == nullptr && wait_for_size(one, 0, deadline::never()) >= 0) return;
+        PyObject* const raised = errors::take_raised(); // hooks and callbacks are called meanwhile
         one.core->discard();
         one.core->stop_running();
+        errors::put_back(raised);
     });
     past_exit.store(true, std::memory_order_relaxed);
     PyObject* const interrupt = errors::take_raised();

@@ -25,18 +25,15 @@ PyObject* no_worker_error(const python_pool& home) {
 
 } // namespace
 
-// May be called with an error set, such as the interrupt for which a pool gives up its jobs: it stays set.
 void python_job::on_abandoned(phase as, bool was_running) {
     if (batch) return;
     const gil::attached scope;
     if (!scope) return;
-    PyObject* const raised = errors::take_raised();
     if (was_running) {
         abandon_running(as);
     } else {
         abandon_queued(as);
     }
-    errors::put_back(raised);
 }
 
 void python_job::abandon_running(phase as) {
