@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
+from alone import why_alone
 from helpers import identity_holds, wait_until
 
 import loomy
@@ -36,8 +37,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_stderr])
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    run_parallel = config.pluginmanager.hasplugin("_run-parallel")
     for item in items:
+        if run_parallel and isinstance(item, pytest.Function) and (reason := why_alone(item)) is not None:
+            item.add_marker(pytest.mark.thread_unsafe(reason=reason))
         if item.get_closest_marker("timeout") is None:
             # "thread", as a wait that ignores signals is one of the bugs to be found
             item.add_marker(pytest.mark.timeout(TIMEOUT, method="thread"))
@@ -112,12 +116,14 @@ def _live_threads() -> set[threading.Thread]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test: every pool closed and at rest with statistics that add up, every thread gone."""
     threads_before = _live_threads()
     registry = Registry()
-    registry.watch_constructors(monkeypatch)
-    yield
+    # Not the fixture, for whose sake pytest-run-parallel would run no test on several threads.
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        registry.watch_constructors(monkeypatch)
+        yield
     problems: list[str] = []
     if _default_pool._shared._pool is not None:
         _default_pool._shared._pool.close()  # it is made to be left open; the next test gets another

@@ -1,0 +1,77 @@
+"""Which tests `pytest-run-parallel` may not run on several threads at once, and why.
+
+A test is found out by what it uses, else listed by its module or its name. The plugin adds to this what it
+finds itself: `monkeypatch`, the captures of output, `pytest.warns` and `gc.collect`, which are the process's.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+
+import pytest
+
+PROCESS = "starts processes, which takes long and is no more than one thread does"
+SIGNALS = "signals reach the main thread, and a thread of the plugin is another"
+
+# Names that a test, or a function of its module that it calls, mentions.
+USES = {
+    "run_script": PROCESS,
+    "run_program": PROCESS,
+    "subprocess": PROCESS,
+    "assert_soon_interrupted": PROCESS,
+    "unraisable_errors": "sys.unraisablehook is the process's",
+    "excepthook": "threading.excepthook is the process's",
+    "settrace": "tracing is the process's",
+    "setprofile": "profiling is the process's",
+    "setswitchinterval": "the switch interval is the process's",
+    "signal": SIGNALS,
+    "get_objects": "counts the objects of the process",
+    "sched_setaffinity": "binds threads to a CPU, whoever else runs",
+}
+
+FIXTURES = {
+    "caplog": "what is logged is the process's",
+    "interruptible": SIGNALS,
+}
+
+MODULES: dict[str, str] = {}
+
+TESTS: dict[str, str] = {
+    "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
+    "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
+}
+
+
+def _names(code: types.CodeType, module: dict[str, object], seen: set[types.CodeType]) -> Iterator[str]:
+    """What the code mentions, and what the functions of its module mention that it mentions."""
+    if code in seen:
+        return
+    seen.add(code)
+    for name in code.co_names:
+        yield name
+        called = module.get(name)
+        called = getattr(called, "__wrapped__", called)
+        if isinstance(called, types.FunctionType) and called.__globals__ is module:
+            yield from _names(called.__code__, module, seen)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant, module, seen)
+
+
+def why_alone(item: pytest.Function) -> str | None:
+    """Why only one thread at a time may run this test; None if several may."""
+    module = item.path.stem
+    name = item.originalname
+    for table, key in ((MODULES, module), (TESTS, f"{module}.{name}")):
+        if key in table:
+            return table[key]
+    for fixture in item.fixturenames:
+        if fixture in FIXTURES:
+            return FIXTURES[fixture]
+    function = getattr(item.obj, "__func__", item.obj)
+    function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    for mentioned in _names(function.__code__, function.__globals__, set()):
+        if mentioned in USES:
+            return USES[mentioned]
+    return None
