@@ -19,7 +19,23 @@ from .passes import ROUNDS, native_together, shares, together
 from .results import FORMAT, Json
 from .timing import Bar, Expectation
 
-_OF_ONE_TABLE = {"p8": 2, "p10": 2, "p11": 2, "p12": 2, "p13": 2, "kernels": 2}
+_OF_ONE_TABLE = dict.fromkeys(
+    (
+        "p5",
+        "p7",
+        "p8",
+        "p9",
+        "p10",
+        "p11",
+        "p12",
+        "p13",
+        "idle-workers",
+        "queue-depth",
+        "pool-age",
+        "kernels",
+    ),
+    2,
+)
 """Scenarios whose rounds are long, or which have many rows."""
 
 

@@ -166,7 +166,7 @@ def leaking(soak: Soak, dice: random.Random) -> None:
 
 
 class Cycle:
-    """Of an executor, whose finaliser submits. Not made anew in each round: CPython 3.13t never frees a class."""
+    """Of an executor, whose finaliser submits. Not made in each round: CPython 3.13t never frees a class."""
 
     def __init__(self, soak: Soak) -> None:
         self.me = self
