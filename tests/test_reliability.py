@@ -77,21 +77,29 @@ def test_18_children_that_end_shorten_no_timeout() -> None:
 
 
 def test_23_stacks_dumped_while_jobs_run() -> None:
-    """`faulthandler.dump_traceback_later` walks the stacks of workers from outside of Python."""
+    """`faulthandler.dump_traceback_later` walks the stacks of workers from outside of Python.
+
+    Of threads that stand still: CPython 3.13 crashes where one begins or ends meanwhile, whoever made it.
+    """
     program = """
-import faulthandler, loomy, sys, time
+import faulthandler, loomy, threading, time
+started, go_on = threading.Barrier(3), threading.Event()
 def job(_):
-    end = time.monotonic() + 0.3
-    while time.monotonic() < end: sum(range(100))
-    return 1
-faulthandler.dump_traceback_later(0.02, repeat=True)
+    started.wait(30)
+    return go_on.wait(30)
 with loomy.Pool(job, 2) as pool:
-    assert pool.process_batch(range(4)).results == [1] * 4
-faulthandler.cancel_dump_traceback_later()
+    results = [pool.process_async(i) for i in range(2)]
+    started.wait(30)
+    time.sleep(0.1)
+    faulthandler.dump_traceback_later(0.05, repeat=True)
+    time.sleep(1)
+    faulthandler.cancel_dump_traceback_later()
+    go_on.set()
+    assert [result.wait(30) for result in results] == [True, True]
 """
     finished = run_program(program)
     assert finished.returncode == 0, finished.stderr
-    assert "in job" in finished.stderr
+    assert finished.stderr.count("in job") >= 2
 
 
 def test_23_frozen_garbage() -> None:
