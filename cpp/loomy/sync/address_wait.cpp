@@ -104,6 +104,8 @@ void reset_address_wait_after_fork() noexcept {}
 #include <mutex>
 #include <new>
 
+#include "loomy/base/immortal.hpp"
+
 namespace loomy {
 namespace {
 
@@ -123,15 +125,11 @@ struct bucket {
 
 constexpr std::size_t bucket_count = 64;
 
-std::array<bucket, bucket_count>& table() noexcept {
-    // Never destroyed: threads may still wait while static destructors run.
-    static auto* const buckets = new std::array<bucket, bucket_count>;
-    return *buckets;
-}
+constinit immortal<std::array<bucket, bucket_count> > table;
 
 bucket& bucket_of(const void* address) noexcept {
     const auto bits = reinterpret_cast<std::uintptr_t>(address);
-    return table()[((bits >> 4) ^ (bits >> 12)) % bucket_count];
+    return table.value[((bits >> 4) ^ (bits >> 12)) % bucket_count];
 }
 
 void wake(const void* address, bool all) noexcept {
@@ -192,7 +190,7 @@ bool address_wait_is_interruptible() noexcept {
 }
 
 void reset_address_wait_after_fork() noexcept {
-    for (bucket& one : table()) new (&one) bucket;
+    for (bucket& one : table.value) new (&one) bucket;
 }
 
 } // namespace loomy

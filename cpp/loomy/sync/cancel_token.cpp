@@ -11,6 +11,7 @@
 #endif
 
 #include "loomy/base/cacheline.hpp"
+#include "loomy/base/immortal.hpp"
 #include "loomy/sync/address_wait.hpp"
 
 namespace loomy {
@@ -24,9 +25,6 @@ struct alignas(cache_line) padded_mutex {
 
 class lock_table {
   public:
-    constexpr lock_table() noexcept : locks_() {}
-    ~lock_table() {} // never destroyed: tokens outlive static destructors
-
     std::mutex& of(const void* address) noexcept {
         const auto bits = reinterpret_cast<std::uintptr_t>(address);
         return locks_[((bits >> 4) ^ (bits >> 10)) % count].mutex;
@@ -40,12 +38,11 @@ class lock_table {
 
   private:
     static constexpr std::size_t count = 32;
-    union {
-        std::array<padded_mutex, count> locks_;
-    };
+    std::array<padded_mutex, count> locks_{};
 };
 
-constinit lock_table locks;
+constinit immortal<lock_table> the_locks; // tokens outlive static destructors
+constinit lock_table& locks = the_locks.value;
 
 #if !defined(_WIN32)
 [[maybe_unused]] const int fork_handlers =

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "loomy/base/cacheline.hpp"
+#include "loomy/base/immortal.hpp"
 
 namespace loomy {
 namespace {
@@ -16,14 +17,11 @@ struct alignas(cache_line) stripe {
 
 constexpr std::size_t stripe_count = 64;
 
-std::array<stripe, stripe_count>& table() noexcept {
-    static auto* const stripes = new std::array<stripe, stripe_count>; // outlives every thread
-    return *stripes;
-}
+constinit immortal<std::array<stripe, stripe_count>> table;
 
 std::mutex& mutex_of(const void* object) noexcept {
     const auto bits = reinterpret_cast<std::uintptr_t>(object);
-    return table()[((bits >> 5) ^ (bits >> 11)) % stripe_count].mutex;
+    return table.value[((bits >> 5) ^ (bits >> 11)) % stripe_count].mutex;
 }
 
 } // namespace
@@ -37,7 +35,7 @@ listener_lock::~listener_lock() {
 }
 
 void listener_lock::reset_after_fork() noexcept {
-    for (stripe& one : table()) new (&one.mutex) std::mutex;
+    for (stripe& one : table.value) new (&one.mutex) std::mutex;
 }
 
 listener* wake_waiters_locked(listener*& head) noexcept {
