@@ -21,7 +21,10 @@ from .timing import Bar, Expectation
 
 _OF_ONE_TABLE = dict.fromkeys(
     (
+        "p3",
+        "p4",
         "p5",
+        "p6",
         "p7",
         "p8",
         "p9",
