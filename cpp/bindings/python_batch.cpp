@@ -171,7 +171,12 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
     PyObject* const payload = items_.take(index);
     if (payload == nullptr) return skip_item(stats);
     stats.started.add();
-    if (home->core->options().interruptible) on.where.where.interruption.begin(on.interruption, *this);
+    if (home->core->options().interruptible) {
+        // Below us on this slot may wait a job that is being told that it was abandoned, in Python.
+        if (!on.where.own_thread) gil::ensure_detached();
+        on.where.where.interruption.begin(on.interruption, *this);
+        if (!on.where.own_thread) gil::ensure_attached();
+    }
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
     const std::int64_t start = timed ? now_ns() : 0;
     PyObject* const result = call_item(on, payload);
