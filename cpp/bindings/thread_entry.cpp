@@ -1,10 +1,13 @@
 #include "thread_entry.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "errors.hpp"
 #include "gil.hpp"
+#include "gil_wait.hpp"
 #include "python_env.hpp"
 #include "python_module.hpp"
 
@@ -27,6 +30,27 @@ void block_signals() noexcept {
 #endif
 }
 
+// Until the end of the scope.
+class signals_blocked {
+  public:
+#if !defined(_WIN32)
+    signals_blocked() noexcept {
+        pthread_sigmask(SIG_BLOCK, nullptr, &before_);
+        block_signals();
+    }
+    ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+    signals_blocked() noexcept = default;
+#endif
+    signals_blocked(const signals_blocked&) = delete;
+    signals_blocked& operator=(const signals_blocked&) = delete;
+
+#if !defined(_WIN32)
+  private:
+    sigset_t before_;
+#endif
+};
+
 // Before 3.14 threading does not tell the system what its threads are called.
 void tell_system_name(PyObject* name, std::uint32_t id) noexcept {
 #if defined(__linux__)
@@ -47,20 +71,37 @@ void tell_system_name(PyObject* name, std::uint32_t id) noexcept {
 #endif
 }
 
-struct worker_start_info {
-    ref<python_pool> home;
-    slot* self;
+// What a new thread is to do. A signal handler that raises while `Thread.start` runs makes that fail although there
+// is a thread, which may run or not: so whoever comes first, the thread or its starter, decides.
+struct start_info {
+    std::atomic<bool> decided{false};
+    [[nodiscard]] bool decide() noexcept { return !decided.exchange(true, std::memory_order_acq_rel); }
 };
 
-constexpr const char* worker_capsule = "loomy._worker";
-
-void destroy_unused(PyObject* capsule) {
-    delete static_cast<worker_start_info*>(PyCapsule_GetPointer(capsule, worker_capsule));
+template <class Info>
+void destroy(PyObject* capsule) {
+    delete static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name));
 }
 
+// A capsule that owns a new Info; null with an error set.
+template <class Info, class... Arguments>
+PyObject* new_capsule(Arguments&&... arguments) {
+    auto* const info = new Info{{}, std::forward<Arguments>(arguments)...};
+    PyObject* const capsule = PyCapsule_New(info, Info::name, &destroy<Info>);
+    if (capsule == nullptr) delete info;
+    return capsule;
+}
+
+struct worker_start_info : start_info {
+    ref<python_pool> home;
+    slot* self;
+    static constexpr const char* name = "loomy._worker";
+};
+
 PyObject* worker_entry(PyObject* capsule, PyObject*) {
-    auto* const info = static_cast<worker_start_info*>(PyCapsule_GetPointer(capsule, worker_capsule));
+    auto* const info = static_cast<worker_start_info*>(PyCapsule_GetPointer(capsule, worker_start_info::name));
     if (info == nullptr) return nullptr;
+    if (!info->decide()) Py_RETURN_NONE;
     const ref<python_pool> home = info->home;
     slot& self = *info->self;
     block_signals();
@@ -77,20 +118,16 @@ PyObject* worker_entry(PyObject* capsule, PyObject*) {
 
 PyMethodDef worker_entry_definition = {"worker", worker_entry, METH_NOARGS, nullptr};
 
-struct service_start_info {
+struct service_start_info : start_info {
     void (*entry)(void*);
     void* argument;
+    static constexpr const char* name = "loomy._service";
 };
 
-constexpr const char* service_capsule = "loomy._service";
-
-void destroy_service(PyObject* capsule) {
-    delete static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_capsule));
-}
-
 PyObject* service_entry(PyObject* capsule, PyObject*) {
-    auto* const info = static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_capsule));
+    auto* const info = static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_start_info::name));
     if (info == nullptr) return nullptr;
+    if (!info->decide()) Py_RETURN_NONE;
     block_signals();
     gil::detach();
     info->entry(info->argument);
@@ -100,34 +137,96 @@ PyObject* service_entry(PyObject* capsule, PyObject*) {
 
 PyMethodDef service_entry_definition = {"service", service_entry, METH_NOARGS, nullptr};
 
-// threading.Thread(target=<builtin bound to the capsule>, name=name, daemon=True), started. Steals the
-// capsule.
-PyObject* start(PyMethodDef& definition, PyObject* capsule, PyObject* name) {
+// What a signal handler raised, to be raised at the next opportunity, as it would have been a moment later.
+int raise_interruption(void* raised) {
+    errors::put_back(static_cast<PyObject*>(raised));
+    return -1;
+}
+
+// Another thread's is what PyThreadState_SetAsyncExc gave it.
+void raise_later(PyObject* raised) {
+    if (!gil::is_main_thread()) {
+        (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), reinterpret_cast<PyObject*>(Py_TYPE(raised)));
+        Py_DECREF(raised);
+    } else if (Py_AddPendingCall(&raise_interruption, raised) != 0) { // too many are pending
+        errors::put_back(raised);
+        errors::report_unraisable("the start of a thread", nullptr);
+    }
+}
+
+// Whether the error that is set says that the system has no thread to give. Takes others, which signal handlers
+// raised meanwhile.
+bool is_refusal(PyObject*& interruption) {
+    if (PyErr_ExceptionMatches(PyExc_RuntimeError) != 0 || PyErr_ExceptionMatches(PyExc_MemoryError) != 0)
+        return true;
+    PyObject* const raised = errors::take_raised();
+    if (interruption == nullptr) {
+        interruption = raised;
+    } else {
+        Py_DECREF(raised);
+    }
+    return false;
+}
+
+// threading.Thread(target=<builtin bound to the capsule>, name=name, daemon=True), not started.
+PyObject* new_thread(PyMethodDef& definition, PyObject* capsule, PyObject* name) {
     PyObject* thread = nullptr;
-    PyObject* const entry = capsule != nullptr ? PyCFunction_New(&definition, capsule) : nullptr;
-    PyObject* const starter = borrowed_class("loomy._threads", "start");
-    if (entry != nullptr && name != nullptr && starter != nullptr) {
+    PyObject* const entry = PyCFunction_New(&definition, capsule);
+    PyObject* const maker = borrowed_class("loomy._threads", "new_thread");
+    if (entry != nullptr && maker != nullptr) {
         PyObject* const arguments[] = {entry, name};
-        thread = PyObject_Vectorcall(starter, arguments, 2, nullptr);
+        thread = PyObject_Vectorcall(maker, arguments, 2, nullptr);
     }
     Py_XDECREF(entry);
-    Py_XDECREF(capsule);
     return thread;
+}
+
+// Starts a thread that does what the capsules say that `capsule_of` makes. New reference; null with an error set if
+// there is none. With signals blocked, as far as that helps: they may arrive at other threads.
+template <class Info, class MakeCapsule>
+PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_of) {
+    PyObject* started = nullptr;
+    PyObject* interruption = nullptr;
+    {
+        const signals_blocked scope;
+        for (bool again = true; again;) {
+            again = false;
+            PyObject* const capsule = capsule_of();
+            if (capsule == nullptr) break;
+            PyObject* thread = new_thread(definition, capsule, name);
+            PyObject* const nothing = thread != nullptr ? PyObject_CallMethod(thread, "start", nullptr) : nullptr;
+            if (nothing != nullptr) {
+                started = thread;
+            } else if (!is_refusal(interruption)) {
+                auto* const info = static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name));
+                again = thread == nullptr || info->decide();
+                if (!again) started = Py_NewRef(thread);
+                Py_XDECREF(thread);
+            } else {
+                Py_XDECREF(thread);
+            }
+            Py_XDECREF(nothing);
+            Py_DECREF(capsule);
+        }
+    }
+    if (interruption != nullptr) {
+        PyObject* const refusal = errors::take_raised();
+        raise_later(interruption);
+        errors::put_back(refusal);
+    }
+    return started;
 }
 
 } // namespace
 
 PyObject* start_worker_thread(python_pool& home, slot& self) {
-    auto* const info = new worker_start_info{ref<python_pool>::share(&home), &self};
-    PyObject* const capsule = PyCapsule_New(info, worker_capsule, &destroy_unused);
-    if (capsule == nullptr) {
-        delete info;
-        return nullptr;
-    }
     const char* const format = home.kind == pool_kind::executor ? "%U_%u" : "%U-%u"; // as the stdlib's
     PyObject* const name = PyUnicode_FromFormat(format, home.name, self.id);
-    PyObject* const thread = start(worker_entry_definition, capsule, name);
-    Py_XDECREF(name);
+    if (name == nullptr) return nullptr;
+    PyObject* const thread = start<worker_start_info>(worker_entry_definition, name, [&] {
+        return new_capsule<worker_start_info>(ref<python_pool>::share(&home), &self);
+    });
+    Py_DECREF(name);
     return thread;
 }
 
@@ -135,10 +234,12 @@ bool start_service_thread(void (*entry)(void*), void* argument) {
     const gil::attached scope;
     if (!scope) return false;
     PyObject* const saved = errors::take_raised();
-    auto* const info = new service_start_info{entry, argument};
-    PyObject* const capsule = PyCapsule_New(info, service_capsule, &destroy_service);
     PyObject* const name = PyUnicode_FromString("loomy-service");
-    PyObject* const thread = start(service_entry_definition, capsule, name);
+    PyObject* const thread = name == nullptr
+                                 ? nullptr
+                                 : start<service_start_info>(service_entry_definition, name, [&] {
+                                       return new_capsule<service_start_info>(entry, argument);
+                                   });
     Py_XDECREF(name);
     const bool started = thread != nullptr;
     Py_XDECREF(thread);

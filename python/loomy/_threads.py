@@ -55,20 +55,17 @@ class _Thread(threading.Thread):
         return not self._started.is_set() or super().is_alive()
 
 
-def start(entry: Callable[[], None], name: str) -> threading.Thread:
-    """Run `entry()` on a new thread that debuggers, profilers, tracers and `threading.enumerate` see.
+def new_thread(entry: Callable[[], None], name: str) -> threading.Thread:
+    """Make a thread for `entry()` that debuggers, profilers, tracers and `threading.enumerate` see.
 
     A daemon: at interpreter exit pools are shut down through `register_exit`, not by joining their threads.
-    Raises `RuntimeError` if the system has no more threads.
     """
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
         # Else, on free-threaded builds, a worker would hold a copy of the first submitter's context all its
         # life.
         options["context"] = contextvars.Context()
-    thread = _Thread(entry, name, **options)
-    thread.start()
-    return thread
+    return _Thread(entry, name, **options)
 
 
 def register_exit(callback: Callable[[], object]) -> None:
