@@ -11,6 +11,7 @@
 #include <functional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "loomy/exec/function_job.hpp"
 #include "loomy/exec/observer.hpp"
@@ -119,9 +120,15 @@ class pool_fixture {
     pool* operator->() const noexcept { return core.get(); }
     pool& operator*() const noexcept { return *core; }
 
-    // Nobody runs, nobody looks for work: all slots are free.
+    // Nobody runs, nobody looks for work: all slots are free. Who has them all knows it; counters change earlier.
     [[nodiscard]] bool settles() const {
-        return eventually([&] { return core->executing() == 0 && core->stats().idle == core->workers(); });
+        return eventually([&] {
+            std::vector<slot*> taken;
+            while (slot* const one = core->try_borrow_to_share()) taken.push_back(one);
+            const bool all = taken.size() == core->workers();
+            for (slot* const one : taken) core->give_back(*one);
+            return all;
+        });
     }
 
     scripted_threads threads;

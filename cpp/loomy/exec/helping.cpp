@@ -8,8 +8,8 @@ slot* pool::try_borrow() {
     if (!jobs_in_.is_open_and_empty()) return nullptr;
     const auto id = free_.take_lowest();
     if (!id) return nullptr;
-    if (places_) places_->take();
     slot& taken = at(*id);
+    if (!took_place(taken)) return nullptr;
     if (jobs_in_.is_closed()) {
         // Closed meanwhile, perhaps by one who now waits for this slot to come free.
         give_back(taken);
@@ -21,8 +21,16 @@ slot* pool::try_borrow() {
 slot* pool::try_borrow_to_share() noexcept {
     const auto id = free_.take_lowest();
     if (!id) return nullptr;
-    if (places_) places_->take();
-    return &at(*id);
+    slot& taken = at(*id);
+    return took_place(taken) ? &taken : nullptr;
+}
+
+// Of a bounded pool an idle slot may be what a queued job was let in for: then it is not to be had.
+bool pool::took_place(slot& taken) noexcept {
+    if (!places_ || places_->try_take()) return true;
+    free_.release(taken.id);
+    after_release();
+    return false;
 }
 
 void pool::give_back(slot& borrowed) {

@@ -2,6 +2,8 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <new>
+#include <utility>
 
 namespace loomy {
 
@@ -80,6 +82,13 @@ class interrupts {
         top_->delivered = true;
         delivered_.notify_all();
         return true;
+    }
+
+    // In the child of a fork: who was delivering is not here.
+    void die_in_child() noexcept {
+        new (&lock_) std::mutex;
+        new (&delivered_) std::condition_variable;
+        if (top_ != nullptr && std::exchange(top_->delivering, false)) top_->delivered = true;
     }
 
   private:

@@ -132,7 +132,11 @@ void pool::cancel_queued() {
         try {
             queue_.push(one);
         } catch (const std::bad_alloc&) {
-            if ((one->word() & job::shared) == 0) abandon(*one, phase::cancelled);
+            if ((one->word() & job::shared) == 0) {
+                abandon(*one, phase::cancelled);
+            } else if (entry_gone(static_cast<shared_job&>(*one)) && places_) {
+                places_->give();
+            }
             if (one->drop_hold()) one->dispose();
         }
     }
@@ -295,8 +299,12 @@ void pool::gone(slot& left) {
         last = present_.fetch_sub(1, std::memory_order_seq_cst) == 1;
     }
     announce_change();
-    // The last worker of a closed pool clears away what was abandoned in the queue.
-    if (last && closed()) refuse_queued();
+    // The last worker of a closed pool clears away what was abandoned in the queue. Nobody will run what a
+    // submitter that was counted before the close has yet to push: it refuses that itself (pool::submit).
+    if (last && closed()) {
+        discarding_.store(true, std::memory_order_seq_cst);
+        refuse_queued();
+    }
 }
 
 void pool::die_in_child() noexcept {
@@ -305,6 +313,10 @@ void pool::die_in_child() noexcept {
     new (&lifecycle_lock_) std::mutex;
     new (&helpers_lock_) std::mutex;
     new (&shared_lock_) std::mutex;
+    first_helper_ = nullptr; // on stacks of threads that are not here
+    helpers_.store(0, std::memory_order_relaxed);
+    // The thread that forked may be inside a job, and leaves it.
+    for (std::uint32_t id = 0; id < id_limit_; ++id) at(id).die_in_child();
 }
 
 } // namespace loomy

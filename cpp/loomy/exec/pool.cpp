@@ -62,8 +62,8 @@ submitted pool::submit(job& next) {
     // one.
     if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
     if (notify()) return submitted::accepted;
-    // No thread to run it, and none could be started: take it back, unless somebody helped meanwhile.
-    const job::abandoned how = next.abandon(phase::refused);
+    // No thread to run it, and none could be started: take it back, unless somebody helps meanwhile.
+    const job::abandoned how = next.abandon(phase::refused, true);
     if (how == job::abandoned::no) return submitted::accepted;
     submitted_.fetch_sub(1, std::memory_order_relaxed);
     settle_left(jobs_in_.leave());

@@ -227,6 +227,7 @@ class pool final : public ref_counted<pool> {
 
     // helping.cpp
     static constexpr std::size_t max_helped_pools = 8; // pools one thread can be inside of and still help all
+    [[nodiscard]] bool took_place(slot& taken) noexcept;
     bool wake_helper() noexcept;
     [[nodiscard]] static bool help_once(job& target, pool& home, frame& inside, bool may_take_long);
     [[nodiscard]] static wait_status wait_helping(job& which, pool& home, deadline until, frame& inside);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "loomy/base/cacheline.hpp"
@@ -62,6 +63,13 @@ struct slot {
     // Tokens of the jobs running here, for whoever must stop them all.
     std::mutex tokens_lock;
     std::vector<ref<cancel_token>> tokens;
+
+    // In the child of a fork, where whoever looked at this slot or delivered something is not.
+    void die_in_child() noexcept {
+        new (&tokens_lock) std::mutex;
+        pins.store(0, std::memory_order_relaxed);
+        interruption.die_in_child();
+    }
 };
 
 } // namespace loomy

@@ -29,7 +29,7 @@ class slot_set {
 
     // Lock-free: fails only when there was a moment at which each word was seen empty.
     [[nodiscard]] std::optional<std::uint32_t> take_lowest() noexcept {
-        const std::uint32_t used = used_words_.load(std::memory_order_acquire);
+        const std::uint32_t used = used_words_.load(std::memory_order_seq_cst);
         for (std::uint32_t w = 0; w < used; ++w) {
             std::uint64_t free = words_[w].load(std::memory_order_seq_cst);
             while (free != 0) {
@@ -44,7 +44,7 @@ class slot_set {
 
     // For shrinking: the coldest goes first. Lock-free.
     [[nodiscard]] std::optional<std::uint32_t> take_highest() noexcept {
-        for (std::uint32_t w = used_words_.load(std::memory_order_acquire); w-- > 0;) {
+        for (std::uint32_t w = used_words_.load(std::memory_order_seq_cst); w-- > 0;) {
             std::uint64_t free = words_[w].load(std::memory_order_seq_cst);
             while (free != 0) {
                 const std::uint32_t high = 63 - static_cast<std::uint32_t>(std::countl_zero(free));
@@ -63,7 +63,7 @@ class slot_set {
     }
 
     [[nodiscard]] bool any() const noexcept {
-        const std::uint32_t used = used_words_.load(std::memory_order_acquire);
+        const std::uint32_t used = used_words_.load(std::memory_order_seq_cst);
         for (std::uint32_t w = 0; w < used; ++w) {
             if (words_[w].load(std::memory_order_seq_cst) != 0) return true;
         }
@@ -72,18 +72,19 @@ class slot_set {
 
     [[nodiscard]] std::uint32_t count() const noexcept {
         std::uint32_t total = 0;
-        const std::uint32_t used = used_words_.load(std::memory_order_acquire);
+        const std::uint32_t used = used_words_.load(std::memory_order_seq_cst);
         for (std::uint32_t w = 0; w < used; ++w) {
             total += static_cast<std::uint32_t>(std::popcount(words_[w].load(std::memory_order_relaxed)));
         }
         return total;
     }
 
-    // Under the pool's lifecycle lock, before the first release of a slot with this id.
+    // Under the pool's lifecycle lock, before the first release of a slot with this id. Sequentially consistent
+    // as the bits are: who looks for free slots after a push must not overlook a word.
     void make_room_for(std::uint32_t id) noexcept {
         const std::uint32_t needed = id / 64 + 1;
         if (used_words_.load(std::memory_order_relaxed) < needed)
-            used_words_.store(needed, std::memory_order_release);
+            used_words_.store(needed, std::memory_order_seq_cst);
     }
 
   private:

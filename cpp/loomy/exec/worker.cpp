@@ -34,6 +34,8 @@ void pool::run_worker(slot& self, worker_env& env) {
     self.has_thread.store(false, std::memory_order_seq_cst);
     live_threads_.fetch_sub(1, std::memory_order_seq_cst);
     gone(self);
+    // Others may have relied on this worker, the only one that was ready or had a thread, to look again.
+    if (!queue_.was_empty() && !notify()) refuse_queued();
 }
 
 // Runs jobs until there is none and the search was given up. False: the worker is to leave the pool.
@@ -123,6 +125,10 @@ void pool::wake_ready() {
         for (std::uint32_t id = 0; id < limit; ++id) {
             slot& one = at(id);
             if (!one.ready.load(std::memory_order_seq_cst) || !free_.try_take(id)) continue;
+            if (!one.ready.load(std::memory_order_seq_cst)) { // it left in between, and the slot is new
+                free_.release(id);
+                continue;
+            }
             one.search_on_wake = true;
             if (one.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
             return;
@@ -199,9 +205,13 @@ void pool::run_claimed(job& next, frame& where) {
     const bool succeeded = started && next.run(where);
     if (timed) at.stats.record_run(now_ns() - start);
 
+    // Before the answer, so that whoever has it finds it counted. What was abandoned has been counted then.
+    const bool counts = !next.finished();
     owned_counter& outcome = succeeded ? at.stats.completed : at.stats.failed;
-    outcome.add();
-    at.stats.finished.add();
+    if (counts) {
+        outcome.add();
+        at.stats.finished.add();
+    }
     if (places_ && where.own_thread) places_->give();
     // Let go before the result is published, if that was the last: the one who waits for it then finds free
     // what it needs. Callbacks run here, so with those stay as we are.
@@ -210,8 +220,10 @@ void pool::run_claimed(job& next, frame& where) {
     at.stop_running(below);
     where.current = outer;
     const job::published end = next.publish();
-    if (!end.stands) {
-        outcome.take_back(); // it was counted when it was abandoned
+    if (!counts) {
+        at.stats.finished.add();
+    } else if (!end.stands) {
+        outcome.take_back(); // abandoned just now
     }
     if (options_.interruptible) {
         where.env.leave(); // it may wait for a delivery in progress
