@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import WAIT, Background, Gate, double, identity
+from helpers import WAIT, Background, Gate, double, identity, wait_until
 from loops import Run, as_coroutine, in_every_loop, soon
 
 from loomy import Pool
@@ -187,6 +187,7 @@ def test_completions_for_one_loop_cost_one_wake_up() -> None:
             gate.open()
             for result in results:
                 result.wait(WAIT)  # the loop is not running meanwhile
+            wait_until(lambda: wakes[0] >= 1)  # whoever waits is told first, and then the loop
             assert (wakes, called) == ([1], [])
             await soon(lambda: len(called) == 1000)
             assert sorted(called) == list(range(1000))

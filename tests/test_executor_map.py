@@ -293,22 +293,21 @@ def test_shutdown_may_cancel_what_has_not_started() -> None:
 
 
 def test_two_threads_cannot_take_from_one_iterator_at_once() -> None:
-    with Executor(1) as executor, Gate() as gate:
-        results = executor.map(gate.block, range(3))
-        gate.wait_entered()
-        other = Background(lambda: list(results))
-
-        def is_taken() -> bool:
+    for _ in range(20):
+        with Executor(1) as executor, Gate() as gate:
+            results = executor.map(gate.block, range(3))
+            gate.wait_entered()
+            other = Background(lambda results=results: list(results))  # type: ignore[misc]
+            time.sleep(0.05)
             try:
                 results.close()  # type: ignore[attr-defined]
             except ValueError:
-                return True
-            return False
-
-        time.sleep(0.05)  # until then closing might be first
-        assert is_taken()
-        gate.open()
-        assert other.result() == [0, 1, 2]
+                gate.open()
+                assert other.result() == [0, 1, 2]
+                return
+            gate.open()  # closing was first, as the other thread had not begun yet
+            assert other.result() == []
+    pytest.fail("close() was never refused")
 
 
 # Bounded.

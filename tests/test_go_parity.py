@@ -516,13 +516,15 @@ def test_row_close_shutdown() -> None:
 
 def test_defect_shutdown_polls_every_ten_milliseconds() -> None:
     times = []
-    for _ in range(20):
+    for _ in range(200):
         pool = Pool(double, size=2, affinity="worker")
         pool.process(4)
         begun = time.perf_counter()
         pool.shutdown()
         times.append(time.perf_counter() - begun)
-    assert min(times) < 0.01  # the best of twenty: a poll would show in every one
+        if times[-1] < 0.01:  # a poll would show in every one
+            return
+    pytest.fail(f"never in less than {min(times)} s")
 
 
 def test_defect_shutdown_is_not_bounded_by_its_context() -> None:

@@ -41,7 +41,7 @@ def test_cancel_ends_a_running_launch_at_once(poll: loomy.Kernel) -> None:
         with pytest.raises(loomy.JobCancelled):
             result.result(WAIT)
         wait_until(lambda: pool.running == 0, "the kernel to look whether it is to stop")
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < WAIT / 2
         assert pool.stats().cancelled == 1
         assert result.cancel()  # it is cancelled, as with other jobs
 
@@ -227,7 +227,7 @@ def test_shutdown_with_a_timeout_stops_a_running_kernel(poll: loomy.Kernel) -> N
     begun = time.monotonic()
     with pytest.raises(loomy.JobTimedOut):
         pool.shutdown(0.05)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < WAIT / 2
     assert result.exception(WAIT) is not None
 
 
