@@ -97,9 +97,7 @@ bool argument_check::take(std::uint32_t i, held_argument& held, loomy_buffer& bu
         if ((buffer.flags & LOOMY_BUF_READONLY) != 0)
             return fail(PyExc_BufferError, i,
                         "is read-only, and what a range function is given may be written");
-        if ((buffer.flags & LOOMY_BUF_C_CONTIG) == 0)
-            return fail(PyExc_ValueError, i, "must be one block of memory, C-contiguous");
-        return true;
+        return check_one_block(i, buffer);
     }
     return take_unchecked(i, held, buffer);
 }
@@ -131,7 +129,13 @@ bool argument_check::take_declared(std::uint32_t i, const parameter& as, held_ar
     }
     if (as.contiguous && (buffer.flags & LOOMY_BUF_C_CONTIG) == 0)
         return fail(PyExc_ValueError, i, "must be C-contiguous; copy it (NumPy: np.ascontiguousarray(x))");
-    return true;
+    return kernel_.rule != argument_rule::one_block || check_one_block(i, buffer);
+}
+
+// Whatever the signature says: the function gets an address, and no strides.
+bool argument_check::check_one_block(std::uint32_t i, const loomy_buffer& buffer) const {
+    if ((buffer.flags & LOOMY_BUF_C_CONTIG) != 0) return true;
+    return fail(PyExc_ValueError, i, "must be one block of memory, C-contiguous");
 }
 
 bool argument_check::take_element(std::uint32_t i, held_argument& held, loomy_buffer& buffer) const {

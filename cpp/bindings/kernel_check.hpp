@@ -37,6 +37,7 @@ class argument_check {
     [[nodiscard]] bool take_element(std::uint32_t i, held_argument& held, loomy_buffer& buffer) const;
     [[nodiscard]] bool check_array(std::uint32_t i, loomy_dtype dtype, bool written,
                                    const loomy_buffer& buffer) const;
+    [[nodiscard]] bool check_one_block(std::uint32_t i, const loomy_buffer& buffer) const;
 
     [[nodiscard]] bool is_written(std::uint32_t i) const noexcept;
     [[nodiscard]] bool declared_lengths(const loomy_buffer* buffers, const std::int64_t*& space) const;

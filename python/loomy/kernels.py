@@ -47,8 +47,8 @@ def kernel(
     and not by how its types are spelled:
 
     * range, `int|void (intptr_t begin, intptr_t end, void *user)`: does these items. Launched with `n=` and
-      either no argument, then `user` is `user_data`, or one array or ctypes object, then `user` is its
-      address. What it returns is a status of loomy/kernel.h, 0 for success.
+      either no argument, then `user` is `user_data`, or one C-contiguous array or ctypes object, then `user`
+      is its address. What it returns is a status of loomy/kernel.h, 0 for success.
     * NumPy loop, `void (char **args, intptr_t const *dims, intptr_t const *steps, void *data)`: takes arrays
       of one dimension and one length, and numbers, which have step 0; the last is written to. With a
       signature it takes what that says, and dimensions beside n are passed on as to the loop of a

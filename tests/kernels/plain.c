@@ -17,6 +17,13 @@ EXPORT int fill_range(intptr_t begin, intptr_t end, void *user) {
 
 EXPORT void fill_range_void(intptr_t begin, intptr_t end, void *user) { (void)fill_range(begin, end, user); }
 
+/* x[i] = i, of one block of doubles. */
+EXPORT int number_range(intptr_t begin, intptr_t end, void *user) {
+    double *x = user;
+    for (intptr_t i = begin; i < end; ++i) x[i] = (double)i;
+    return 0;
+}
+
 /* Fails at the item that user points to. */
 EXPORT int fail_range(intptr_t begin, intptr_t end, void *user) {
     const int64_t *bad = user;
