@@ -14,6 +14,7 @@ import loomy  # noqa: E402
 
 pytestmark = pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER))
 
+LOOP = "void (char **, intptr_t *, intptr_t *, void *)"
 RANGE = "int (intptr_t, intptr_t, void *)"
 
 
@@ -43,3 +44,24 @@ def test_a_range_function_takes_rows_of_one_block() -> None:
     assert (room == -1).all()
     kernel(room[1:3])  # items are rows, of which this function does not know
     assert room[1].tolist() == [0, 1, -1, -1]
+
+
+# NumPy loops, of which each chunk is a call.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"), [("", ()), ("; x:f8[n] y:f8!", ()), ("; x:f8[n] y:f8[m]!", (3,))]
+)
+def test_what_a_loop_writes_moves_with_its_items(arguments: str, shape: tuple[int, ...]) -> None:
+    """The chunks of another would write the same elements at the same time."""
+    kernel = loomy.kernel(plain().copy_loop, signature=LOOP + arguments, name="copy")
+    out = np.full(shape, -1.0)
+    named = "'y'" if arguments else "2"
+    for options in ({}, {"chunks": 1}):
+        with pytest.raises(ValueError, match=f"kernel 'copy': argument {named} is written to, but has no dim"):
+            kernel(np.arange(5.0), out, **options)
+    assert (out == -1).all()
+    kernel(np.arange(5.0)[:0], out)
+    assert (out == -1).all()
+    kernel(np.arange(5.0), out, n=1)
+    assert out.flat[0] == 0

@@ -45,6 +45,7 @@ class argument_check {
     [[nodiscard]] bool equal_firsts(const loomy_buffer* buffers, const std::int64_t*& space) const;
     [[nodiscard]] bool space_within(const std::int64_t* n, const std::int64_t* have,
                                     std::int64_t& total) const;
+    [[nodiscard]] bool outputs_move(const loomy_buffer* buffers, std::int64_t total) const;
 
     // "argument 'x'" or "argument 2".
     [[nodiscard]] std::string label(std::uint32_t i) const;

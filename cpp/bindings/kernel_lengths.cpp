@@ -20,7 +20,19 @@ bool argument_check::lengths(const loomy_buffer* buffers, const std::int64_t* n,
                (kernel_.rule == argument_rule::as_declared && n == nullptr)) {
         if (!equal_firsts(buffers, space)) return false;
     }
-    return space_within(n, space, total);
+    return space_within(n, space, total) && outputs_move(buffers, total);
+}
+
+// Chunks that write the same elements would do so at the same time.
+bool argument_check::outputs_move(const loomy_buffer* buffers, std::int64_t total) const {
+    if (kernel_.rule != argument_rule::loop || total <= 1) return true;
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        if (!is_written(i) || kernel_.bare.moves(i, buffers[i])) continue;
+        return fail(PyExc_ValueError, i,
+                    "is written to, but has no dimension of the %lld items: all would write to the same",
+                    static_cast<long long>(total));
+    }
+    return true;
 }
 
 bool argument_check::space_within(const std::int64_t* n, const std::int64_t* have,

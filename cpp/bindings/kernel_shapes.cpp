@@ -50,7 +50,7 @@ int run_loop(const loomy_call* call) {
     std::size_t step = launch.nargs;
     for (std::uint32_t i = 0; i < launch.nargs; ++i) {
         const loomy_buffer& one = launch.args[i];
-        const bool moves = self.along_n.empty() ? one.ndim != 0 : self.along_n[i];
+        const bool moves = self.moves(i, one);
         pointers[i] = static_cast<char*>(one.data) + (moves ? call->begin * one.strides[0] : 0);
         steps[i] = static_cast<std::intptr_t>(moves ? one.strides[0] : 0);
         if (self.along_n.empty()) continue;

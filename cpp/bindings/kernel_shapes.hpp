@@ -28,6 +28,10 @@ struct bare_function {
     std::vector<std::pair<std::uint32_t, std::uint32_t>> core_dimensions;
     // Of NumPy loops: whether an argument moves along n, by argument; empty: each array does.
     std::vector<bool> along_n;
+    // Of NumPy loops: whether the argument moves along n; one that does not is given whole to each chunk.
+    [[nodiscard]] bool moves(std::uint32_t i, const loomy_buffer& one) const noexcept {
+        return along_n.empty() ? one.ndim != 0 : along_n[i];
+    }
     std::uint32_t inputs = 0; // of functions of single elements; 0: as many as there are
     loomy_dtype element{};    // of those
 };

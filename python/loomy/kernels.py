@@ -52,7 +52,7 @@ def kernel(
     * NumPy loop, `void (char **args, intptr_t const *dims, intptr_t const *steps, void *data)`: takes arrays
       of one dimension and one length, and numbers, which have step 0; the last is written to. With a
       signature it takes what that says, and dimensions beside n are passed on as to the loop of a
-      generalised ufunc. `data` is `user_data`.
+      generalised ufunc; what is written has n as its first. `data` is `user_data`.
     * element-wise, `double (double)`, with one more double, with a `void *` at the end, of floats, or
       `double (int, double *)`, which has any number of inputs: input arrays or numbers, then the output, all
       arrays of one shape, which may be any. The `void *` is `user_data`.

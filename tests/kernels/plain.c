@@ -40,6 +40,12 @@ EXPORT void multiply_loop(char **args, intptr_t const *dims, intptr_t const *ste
     }
 }
 
+/* out = x, as NumPy's loops are. */
+EXPORT void copy_loop(char **args, intptr_t const *dims, intptr_t const *steps, void *data) {
+    (void)data;
+    for (intptr_t i = 0; i < dims[0]; ++i) *(double *)(args[1] + i * steps[1]) = *(double *)(args[0] + i * steps[0]);
+}
+
 /* (n,k),(k)->(n): the loop of a generalised ufunc. */
 EXPORT void row_dot_loop(char **args, intptr_t const *dims, intptr_t const *steps, void *data) {
     (void)data;
