@@ -27,7 +27,9 @@ def test_a_range_function_with_a_signature_takes_one_block(arguments: str) -> No
     room = np.full(64, -1.0)
     named = "'x'" if ":f8" in arguments else "1"
     for view in (room[20:24][::-1], room[::2], room[40:20:-3]):
-        with pytest.raises(ValueError, match=f"kernel 'number': argument {named} must be one block of memory"):
+        with pytest.raises(
+            ValueError, match=f"kernel 'number': argument {named} must be one block of memory"
+        ):
             kernel(view, n=len(view))
     assert (room == -1).all()
     kernel(room[20:24], n=4)
@@ -58,10 +60,25 @@ def test_what_a_loop_writes_moves_with_its_items(arguments: str, shape: tuple[in
     out = np.full(shape, -1.0)
     named = "'y'" if arguments else "2"
     for options in ({}, {"chunks": 1}):
-        with pytest.raises(ValueError, match=f"kernel 'copy': argument {named} is written to, but has no dim"):
+        with pytest.raises(
+            ValueError, match=f"kernel 'copy': argument {named} is written to, but has no dim"
+        ):
             kernel(np.arange(5.0), out, **options)
     assert (out == -1).all()
     kernel(np.arange(5.0)[:0], out)
     assert (out == -1).all()
     kernel(np.arange(5.0), out, n=1)
     assert out.flat[0] == 0
+
+
+@pytest.mark.parametrize("dtype", [object, "f8,O", "S8"])
+def test_a_loop_without_a_signature_takes_numbers_only(dtype: Any) -> None:
+    kernel = loomy.kernel(plain().copy_loop, signature=LOOP, name="copy")
+    numbers, others = np.arange(5.0), np.zeros(5, dtype)
+    for at, arguments in [(1, (others, numbers)), (2, (numbers, others))]:
+        with pytest.raises(
+            TypeError, match=f"kernel 'copy': argument {at} has structured or opaque elements"
+        ):
+            kernel(*arguments)
+    assert (numbers == np.arange(5.0)).all()
+    assert (others == np.zeros(5, dtype)).all()

@@ -110,10 +110,17 @@ bool argument_check::take_unchecked(std::uint32_t i, held_argument& held, loomy_
     if (!held.take_array(args_[i], is_written(i), buffer)) return fail_as_set(i);
     if (is_written(i) && (buffer.flags & LOOMY_BUF_READONLY) != 0)
         return fail(PyExc_BufferError, i, "is written to, but it is read-only");
-    if (kernel_.rule == argument_rule::loop && buffer.ndim > 1)
+    if (kernel_.rule != argument_rule::loop) return true;
+    // It is not told what the elements are, and no worker may touch a reference to an object.
+    if (buffer.dtype.code == opaque_code) {
+        return fail(PyExc_TypeError, i, "has %s; a NumPy loop without a signature takes numbers",
+                    spelling_of(buffer.dtype).c_str());
+    }
+    if (buffer.ndim > 1) {
         return fail(PyExc_ValueError, i,
                     "has %d dimensions; a NumPy loop without a signature takes one, or numbers",
                     static_cast<int>(buffer.ndim));
+    }
     return true;
 }
 
