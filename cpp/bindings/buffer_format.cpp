@@ -21,6 +21,10 @@ std::optional<std::uint8_t> code_of(std::string_view element) noexcept {
     return std::nullopt;
 }
 
+bool begins_with_order(std::string_view format) noexcept {
+    return !format.empty() && std::string_view("@=<>!^").find(format[0]) != format.npos;
+}
+
 struct spelled {
     std::string_view text;
     loomy_dtype dtype;
@@ -35,10 +39,16 @@ constexpr spelled known[] = {
 
 } // namespace
 
+bool is_complex(const char* format) noexcept {
+    std::string_view rest = format != nullptr ? format : "B";
+    if (begins_with_order(rest)) rest.remove_prefix(1);
+    return code_of(rest) == LOOMY_COMPLEX;
+}
+
 element_type element_of(const char* format, Py_ssize_t itemsize) noexcept {
     std::string_view rest = format != nullptr ? format : "B";
     bool swapped = false;
-    if (!rest.empty() && std::string_view("@=<>!^").find(rest[0]) != rest.npos) {
+    if (begins_with_order(rest)) {
         const bool big = rest[0] == '>' || rest[0] == '!';
         swapped = (big || rest[0] == '<') && big != (std::endian::native == std::endian::big);
         rest.remove_prefix(1);

@@ -22,6 +22,9 @@ struct element_type {
 // letter and the size from `itemsize`, as both "l" and "q" may be 64 bits. Opaque: structs, pointers, text.
 [[nodiscard]] element_type element_of(const char* format, Py_ssize_t itemsize) noexcept;
 
+// Whether it is a complex number, of whatever size: some are opaque, as no signature can spell them.
+[[nodiscard]] bool is_complex(const char* format) noexcept;
+
 // "f8", "c16" and so on: as signatures spell it, and back.
 [[nodiscard]] std::string spelling_of(loomy_dtype dtype);
 [[nodiscard]] std::optional<loomy_dtype> dtype_of(std::string_view spelling) noexcept;

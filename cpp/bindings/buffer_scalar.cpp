@@ -1,5 +1,6 @@
 #include "buffer_scalar.hpp"
 
+#include <cmath>
 #include <cstring>
 
 #include "buffer_format.hpp"
@@ -14,8 +15,30 @@ bool put(void* place, T value) noexcept {
 }
 
 bool does_not_fit(PyObject* value, loomy_dtype dtype) {
-    PyErr_Format(PyExc_ValueError, "%R does not fit into %s", value, spelling_of(dtype).c_str());
+    PyObject* text = PyObject_Repr(value);
+    if (text == nullptr) { // an int may have more digits than Python shows
+        if (PyErr_ExceptionMatches(PyExc_ValueError) == 0) return false;
+        PyErr_Clear();
+        text = PyUnicode_FromFormat("of type %.100s", Py_TYPE(value)->tp_name);
+        if (text == nullptr) return false;
+    }
+    PyErr_Format(PyExc_ValueError, "%.60U%s does not fit into %s", text,
+                 PyUnicode_GET_LENGTH(text) > 60 ? "..." : "", spelling_of(dtype).c_str());
+    Py_DECREF(text);
     return false;
+}
+
+// With the error set that converting it to a double left: the answer, if it is too large for that.
+bool overflow_does_not_fit(PyObject* value, loomy_dtype dtype) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) return false;
+    PyErr_Clear();
+    return does_not_fit(value, dtype);
+}
+
+// False if it does not fit; infinity does.
+bool narrow(double wide, float& into) noexcept {
+    into = static_cast<float>(wide);
+    return !std::isinf(into) || std::isinf(wide);
 }
 
 bool signed_into(PyObject* value, PyObject* number, loomy_dtype dtype, void* place) {
@@ -67,9 +90,12 @@ bool integer_into(PyObject* value, loomy_dtype dtype, void* place) {
 
 bool float_into(PyObject* value, loomy_dtype dtype, void* place) {
     const double wide = PyFloat_AsDouble(value);
-    if (wide == -1.0 && PyErr_Occurred() != nullptr) return false;
+    if (wide == -1.0 && PyErr_Occurred() != nullptr) return overflow_does_not_fit(value, dtype);
     if (dtype.bits == 64) return put(place, wide);
-    if (dtype.bits == 32) return put(place, static_cast<float>(wide));
+    if (dtype.bits == 32) {
+        float less = 0;
+        return narrow(wide, less) ? put(place, less) : does_not_fit(value, dtype);
+    }
     if (PyFloat_Pack2(wide, static_cast<char*>(place), PY_LITTLE_ENDIAN) == 0) return true;
     PyErr_Clear();
     return does_not_fit(value, dtype);
@@ -77,12 +103,13 @@ bool float_into(PyObject* value, loomy_dtype dtype, void* place) {
 
 bool complex_into(PyObject* value, loomy_dtype dtype, void* place) {
     const Py_complex wide = PyComplex_AsCComplex(value);
-    if (wide.real == -1.0 && PyErr_Occurred() != nullptr) return false;
+    if (wide.real == -1.0 && PyErr_Occurred() != nullptr) return overflow_does_not_fit(value, dtype);
     if (dtype.bits == 128) {
         const double parts[] = {wide.real, wide.imag};
         std::memcpy(place, parts, sizeof parts);
     } else {
-        const float parts[] = {static_cast<float>(wide.real), static_cast<float>(wide.imag)};
+        float parts[2];
+        if (!narrow(wide.real, parts[0]) || !narrow(wide.imag, parts[1])) return does_not_fit(value, dtype);
         std::memcpy(place, parts, sizeof parts);
     }
     return true;
@@ -104,17 +131,26 @@ bool bool_into(PyObject* value, void* place) {
     return put(place, static_cast<std::uint8_t>(truth));
 }
 
-// Many arrays of one element would let themselves be converted, which hides mistakes.
-bool is_number(PyObject* value) {
-    if (PyFloat_Check(value) != 0 || PyLong_Check(value) != 0 || PyComplex_Check(value) != 0) return true;
-    Py_buffer view;
-    if (PyObject_CheckBuffer(value) == 0) return true; // what it is converted with will tell
-    if (PyObject_GetBuffer(value, &view, PyBUF_STRIDES | PyBUF_FORMAT) < 0) return false;
-    const int ndim = view.ndim;
-    PyBuffer_Release(&view);
-    if (ndim == 0) return true;
-    PyErr_Format(PyExc_TypeError, "must be a number, not an array (%.100s of %d dimension%s)",
-                 Py_TYPE(value)->tp_name, ndim, ndim == 1 ? "" : "s");
+// Many arrays of one element would let themselves be converted, which hides mistakes; and NumPy's complex
+// numbers would, to a real one, by losing their imaginary part.
+bool is_number(PyObject* value, bool may_be_complex) {
+    if (PyFloat_Check(value) != 0 || PyLong_Check(value) != 0) return true;
+    bool complex = PyComplex_Check(value) != 0;
+    if (!complex && PyObject_CheckBuffer(value) != 0) { // else what it is converted with will tell
+        Py_buffer view;
+        if (PyObject_GetBuffer(value, &view, PyBUF_STRIDES | PyBUF_FORMAT) < 0) return false;
+        const int ndim = view.ndim;
+        complex = is_complex(view.format);
+        PyBuffer_Release(&view);
+        if (ndim != 0) {
+            PyErr_Format(PyExc_TypeError, "must be a number, not an array (%.100s of %d dimension%s)",
+                         Py_TYPE(value)->tp_name, ndim, ndim == 1 ? "" : "s");
+            return false;
+        }
+    }
+    if (!complex || may_be_complex) return true;
+    PyErr_Format(PyExc_TypeError, "must be a real number, not a complex one (%.100s)",
+                 Py_TYPE(value)->tp_name);
     return false;
 }
 
@@ -122,7 +158,7 @@ bool is_number(PyObject* value) {
 
 bool scalar_into(PyObject* value, loomy_dtype dtype, void* place) {
     if (dtype.code == LOOMY_BOOL) return bool_into(value, place);
-    if (!is_number(value)) return false;
+    if (!is_number(value, dtype.code == LOOMY_COMPLEX)) return false;
     switch (dtype.code) {
         case LOOMY_INT:
         case LOOMY_UINT:

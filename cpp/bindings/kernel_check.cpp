@@ -32,7 +32,8 @@ bool argument_check::fail(PyObject* type, std::uint32_t i, const char* format, .
 
 bool argument_check::fail_as_set(std::uint32_t i) const {
     PyObject* const raised = errors::take_raised();
-    PyObject* const type = reinterpret_cast<PyObject*>(Py_TYPE(raised));
+    PyObject* type = reinterpret_cast<PyObject*>(Py_TYPE(raised));
+    if (type == PyExc_OverflowError) type = PyExc_ValueError; // a number that C has no room for
     PyObject* const what = type == PyExc_TypeError || type == PyExc_ValueError || type == PyExc_BufferError
                                ? PyObject_Str(raised)
                                : nullptr;
