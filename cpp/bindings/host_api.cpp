@@ -175,10 +175,7 @@ int api_parallel_for(loomy_pool* given, std::int64_t begin, std::int64_t end, st
                      loomy_range_fn fn, void* context) {
     if (fn == nullptr) return LOOMY_EVALUE;
     if (begin >= end) return LOOMY_OK;
-    if (static_cast<std::uint64_t>(end) - static_cast<std::uint64_t>(begin) >
-        static_cast<std::uint64_t>(partition::most_items)) {
-        return LOOMY_EVALUE;
-    }
+    if (partition::exceeds_most(begin, end)) return LOOMY_EVALUE;
     const python_pool* const home = of(given);
     if (home == nullptr) return LOOMY_EUNAVAILABLE;
     try {

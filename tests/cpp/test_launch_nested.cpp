@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "launch_fixture.hpp"
@@ -73,6 +74,37 @@ TEST_CASE("an error in a nested loop is the chunk's if it returns it, and stays 
     const launch_outcome end = run(pool, *one);
     CHECK(end.code == LOOMY_EPANIC);
     CHECK(end.message == "C++ exception of type std::runtime_error: inner");
+}
+
+TEST_CASE("a nested loop of more items than one can have is a value error, and runs nothing") {
+    pool_fixture pool(2);
+    std::atomic<int> calls{0};
+    const auto part = [](const loomy_call*, void* context) {
+        static_cast<std::atomic<int>*>(context)->fetch_add(1);
+        return static_cast<int>(LOOMY_ERROR); // or it would take for ever
+    };
+    const std::pair<std::int64_t, std::int64_t> ranges[] = {
+        {INT64_MIN, INT64_MAX}, {-1, INT64_MAX}, {INT64_MIN, 0}, {0, partition::most_items + 1}};
+    for (const auto& [begin, end] : ranges) {
+        const test_kernel kernel([&, begin = begin, end = end](const loomy_call& call) -> int {
+            return loomy_parallel_for(&call, begin, end, 0, part, &calls);
+        });
+        const handle one = make(pool, kernel.over(10, 1));
+        const launch_outcome was = run(pool, *one);
+        CHECK(was.code == LOOMY_EVALUE);
+        CHECK(was.message == "a loop inside a chunk has more items than one can have");
+        CHECK(calls == 0);
+    }
+    const auto add = [](const loomy_call* call, void* context) {
+        static_cast<std::atomic<int>*>(context)->fetch_add(static_cast<int>(call->end - call->begin));
+        return static_cast<int>(call->begin < INT64_MAX - 5 ? LOOMY_ERROR : LOOMY_OK);
+    };
+    const test_kernel at_the_end([&](const loomy_call& call) -> int {
+        return loomy_parallel_for(&call, INT64_MAX - 5, INT64_MAX, 0, add, &calls);
+    });
+    const handle one = make(pool, at_the_end.over(1, 1));
+    CHECK(run(pool, *one).code == LOOMY_OK);
+    CHECK(calls == 5);
 }
 
 TEST_CASE("stopping a launch stops the loops inside its chunks") {

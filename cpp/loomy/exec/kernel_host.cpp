@@ -44,6 +44,12 @@ int run_in_one_piece(const chunk_call& call, std::int64_t begin, std::int64_t en
     return fn(&piece, context);
 }
 
+// Where the error of a loop is kept, which is the chunk's if that returns the same code. Null without memory.
+first_failure* failure_of_loop(const chunk_call& chunk) {
+    chunk.of_loop.reset(new (std::nothrow) first_failure);
+    return chunk.of_loop.get();
+}
+
 int set_error(const loomy_call* call, int code, const char* message, std::size_t length) {
     return owner_of(call->launch).report(code, {message, length}, {call->begin, call->end});
 }
@@ -79,6 +85,13 @@ int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end
                     loomy_range_fn fn, void* context) {
     if (begin >= end) return LOOMY_OK;
     const chunk_call& chunk = chunk_call::of(&call);
+    if (partition::exceeds_most(begin, end)) {
+        if (first_failure* const kept = failure_of_loop(chunk)) {
+            kept->keep(LOOMY_EVALUE, "a loop inside a chunk has more items than one can have",
+                       {call.begin, call.end});
+        }
+        return LOOMY_EVALUE;
+    }
     frame& on = *chunk.where;
     launch& outer = owner_of(call.launch);
     const job_handle<nested_loop> loop(new (std::nothrow)
@@ -95,10 +108,8 @@ int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end
     const launch_outcome end_of_it = loop->outcome();
     if (end_of_it.as != phase::done) return LOOMY_CANCELLED;
     if (end_of_it.code == LOOMY_OK) return LOOMY_OK;
-    chunk.of_loop.reset(new (std::nothrow) first_failure);
-    if (chunk.of_loop) {
-        chunk.of_loop->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error());
-    }
+    if (first_failure* const kept = failure_of_loop(chunk))
+        kept->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error());
     return end_of_it.code;
 }
 

@@ -16,6 +16,11 @@ class partition {
   public:
     // What no launch may exceed: sums of a few of these do not overflow.
     static constexpr std::int64_t most_items = std::int64_t{1} << 61;
+    // Whether [begin, end) does. `end` is not below `begin`, but their difference may be more than fits.
+    [[nodiscard]] static constexpr bool exceeds_most(std::int64_t begin, std::int64_t end) noexcept {
+        return static_cast<std::uint64_t>(end) - static_cast<std::uint64_t>(begin) >
+               static_cast<std::uint64_t>(most_items);
+    }
     // Of a kernel that wants a fixed partition, if its caller does not care. Enough to keep many workers busy
     // to the end, few enough that what is kept for each is little.
     static constexpr std::int64_t usual_chunks = 64;

@@ -122,7 +122,8 @@ struct loomy_api {
     int (*should_stop)(const loomy_call* call);
     /* Runs fn over [begin, end) on the workers that are free, this thread first of all, and returns when all
      * of it has ended: LOOMY_OK, LOOMY_CANCELLED or the first error. Never waits idly while there is
-     * something to run. `grain`: fewest items at a time; 0: the host decides. */
+     * something to run. `grain`: fewest items at a time; 0: the host decides. More than 2^61 items are
+     * LOOMY_EVALUE. */
     int (*parallel_for)(const loomy_call* call, int64_t begin, int64_t end, int64_t grain, loomy_range_fn fn,
                         void* context);
     /* Uninitialised memory for this chunk, used again for the next one. `align` is a power of two, 0 means
