@@ -6,10 +6,15 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
 
 #include "launch_fixture.hpp"
 
@@ -370,3 +375,52 @@ TEST_CASE("a launch that is refused and abandoned at the same time is counted on
         guard.tick();
     }
 }
+
+#if __has_include(<sys/mman.h>)
+// Its estimate lies in memory that cannot be touched once it was released, as that of a kernel that is gone.
+struct launch_with_estimate final : launch {
+    static constexpr std::size_t page = 65'536;
+
+    struct owned_page {
+        void* const at = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ~owned_page() { ::munmap(at, page); }
+    };
+
+    static launch_request with(launch_request what, const owned_page& in) {
+        what.cost = new (in.at) cost_estimate;
+        what.cost->note(1'000'000'000, 1); // a second an item
+        return what;
+    }
+    launch_with_estimate(pool& home, const launch_request& what, const owned_page& in_)
+        : launch(home, with(what, in_), ends::when_asked), in(in_) {}
+    void released() override { REQUIRE(::mprotect(in.at, page, PROT_NONE) == 0); }
+
+    const owned_page& in;
+};
+
+TEST_CASE("a worker that joins a launch which was cancelled meanwhile touches nothing of its kernel") {
+    pool_fixture pool(1);
+    const launch_with_estimate::owned_page memory;
+    REQUIRE(memory.at != MAP_FAILED);
+    const test_kernel kernel([](const loomy_call&) { return static_cast<int>(LOOMY_ERROR); });
+    for (const std::int64_t chunks : {0, 10}) {
+        REQUIRE(::mprotect(memory.at, launch_with_estimate::page, PROT_READ | PROT_WRITE) == 0);
+        const handle one(new launch_with_estimate(*pool, kernel.over(1000, chunks), memory));
+        slot* const place = pool->try_borrow_to_share(); // so that nobody else comes for it
+        REQUIRE(place != nullptr);
+        REQUIRE(launch_queued(*pool, *one) == submitted::accepted);
+        native_env env;
+        {
+            // What a worker does that took it from the queue and saw that there was something to do.
+            frame here(*pool, *place, env, false);
+            CHECK(one->has_room());
+            CHECK(pool->abandon(*one, phase::cancelled));
+            CHECK_FALSE(one->wants_more(1));
+            CHECK(one->joins(here));
+            pool->take_part(*one, here);
+        }
+        pool->give_back(*place);
+        CHECK(one->outcome().as == phase::cancelled);
+    }
+}
+#endif

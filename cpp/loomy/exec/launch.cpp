@@ -45,7 +45,8 @@ launch::launch(pool& home, const launch_request& what, ends how)
       kernel_(what.kernel),
       split_(split(what)),
       ends_(how),
-      cost_(what.cost) {
+      cost_(what.cost),
+      before_ps_(ps_per_unit_before()) {
     record_.struct_size = sizeof(loomy_launch);
     record_.abi = LOOMY_ABI;
     record_.api = &kernel_api();
@@ -67,6 +68,7 @@ launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer
       split_(total, 0, grain),
       ends_(ends::with_its_chunks),
       cost_(nullptr),
+      before_ps_(0),
       outer_(&outer) {
     static_cast<loomy_launch&>(record_) = outer.record_;
     record_.stop = reinterpret_cast<const std::uint32_t*>(&stop_);

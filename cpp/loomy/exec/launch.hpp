@@ -140,6 +140,7 @@ class launch : public shared_job, private cancel_token::callback {
     void raise(std::uint32_t why) noexcept;
     [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed) != 0; }
     [[nodiscard]] bool is_nested() const noexcept { return outer_ != nullptr; }
+    [[nodiscard]] std::uint64_t ps_per_unit_before() const noexcept;
     [[nodiscard]] std::uint64_t known_ps_per_unit() const noexcept;
 
     void fired(cancel_reason reason) final;
@@ -157,7 +158,10 @@ class launch : public shared_job, private cancel_token::callback {
     const loomy_kernel* const kernel_; // null of a nested loop
     const partition split_;
     const ends ends_;
+    // Used by those who have claimed something. A worker that is about to join may find that the launch has
+    // ended and this is gone, so what it has to know was read when the launch was made.
     cost_estimate* const cost_;
+    const std::uint64_t before_ps_; // per unit, in earlier launches; 0: unknown
     std::atomic<std::uint32_t> stop_{0};
     std::atomic<std::uint32_t> joined_{0}; // participants so far
     const frame* seated_ = nullptr;        // is the first of them; written before it was submitted

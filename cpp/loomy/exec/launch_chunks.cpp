@@ -10,12 +10,17 @@ constexpr double worth_sharing_ps = 10e6;
 
 } // namespace
 
-// What a unit of claiming costs, as measured by who ran one last or as earlier launches had it; 0: unknown.
-std::uint64_t launch::known_ps_per_unit() const noexcept {
-    const std::uint64_t measured = per_unit_ps_.load(std::memory_order_relaxed);
-    if (measured != 0 || cost_ == nullptr || size() == 0) return measured;
+std::uint64_t launch::ps_per_unit_before() const noexcept {
+    if (cost_ == nullptr || size() == 0) return 0;
     const std::uint64_t items_per_unit = static_cast<std::uint64_t>(split_.total()) / size();
     return cost_->per_item_ps() * std::max<std::uint64_t>(items_per_unit, 1);
+}
+
+// What a unit of claiming costs, as measured by who ran one last or as earlier launches had it; 0: unknown.
+// Any thread that has a hold, after the end too.
+std::uint64_t launch::known_ps_per_unit() const noexcept {
+    const std::uint64_t measured = per_unit_ps_.load(std::memory_order_relaxed);
+    return measured != 0 ? measured : before_ps_;
 }
 
 bool launch::has_room() const noexcept {
@@ -68,8 +73,8 @@ std::uint64_t launch::take_part(frame& where) {
     }
     if (stopped()) done += claim_rest().size();
     at.stats.busy_ns.add(static_cast<std::uint64_t>(is_nested() ? 0 : from - joined_ns));
-    if (cost_ != nullptr) cost_->note(from - joined_ns, items_in(ran));
-    units_run_.fetch_add(ran, std::memory_order_relaxed); // published by `finish`
+    if (cost_ != nullptr && ran != 0) cost_->note(from - joined_ns, items_in(ran)); // so it has not ended
+    units_run_.fetch_add(ran, std::memory_order_relaxed);                           // published by `finish`
     const scratch_arena::mark left = at.scratch.here();
     if (left.block == 0 && left.used == 0) at.scratch.trim();
     return done;
