@@ -143,6 +143,16 @@ def test_everything_else_is_numpys(pool: AnyPool, name: str, args: Any, kwargs: 
     assert ours == outcome(lambda: ufunc(*args, **kwargs))
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [np.dtype("f8").newbyteorder(), np.dtype("i4").newbyteorder()], ids=str)
+def test_a_dtype_of_the_other_byte_order_is_numpys_to_refuse(pool: AnyPool, way: str, dtype: Any) -> None:
+    given = np.ones(PAYS)
+    with sharing(way):
+        assert SharedCall(np.add, pool).call(given, given, dtype=dtype) is NotImplemented
+        ours = outcome(lambda: loomy.ufunc(np.add, pool=pool)(given, given, dtype=dtype))
+    assert ours == outcome(lambda: np.add(given, given, dtype=dtype))
+
+
 def test_the_other_attributes_are_numpys() -> None:
     add = loomy.ufunc(np.add)
     given = np.arange(12.0).reshape(3, 4)

@@ -107,9 +107,11 @@ def take_outputs(
 
 
 def is_plain_option(options: dict[str, Any]) -> bool:
-    wanted = options.get("dtype")
-    # Units of dates would have to be worked out.
-    return wanted is None or np.dtype(wanted).kind in "biufc?"
+    if options.get("dtype") is None:
+        return True
+    wanted = np.dtype(options["dtype"])
+    # Units of dates would have to be worked out. Of another byte order there are no loops.
+    return wanted.kind in "biufc?" and wanted.isnative
 
 
 def resolve(
