@@ -153,6 +153,31 @@ def test_a_dtype_of_the_other_byte_order_is_numpys_to_refuse(pool: AnyPool, way:
     assert ours == outcome(lambda: np.add(given, given, dtype=dtype))
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 100, PAYS // 100), (100, 1, 1), (99, 1), (0,)], ids=str)
+def test_a_mask_that_does_not_fit_is_numpys_to_refuse(pool: AnyPool, shape: tuple[int, ...]) -> None:
+    """Its error names the shapes of the call, not those of a piece of it."""
+    given = np.ones((100, PAYS // 100))
+
+    def call(add: Any) -> Any:
+        return outcome(lambda: add(given, given, np.zeros(given.shape), where=np.ones(shape, bool)))
+
+    assert (
+        SharedCall(np.add, pool).call(given, given, np.zeros(given.shape), where=np.ones(shape, bool))
+        is NotImplemented
+    )
+    ours = call(loomy.ufunc(np.add, pool=pool))
+    assert ours == call(np.add)
+    assert ours.error is not None
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (PAYS // 100,), (100, 1), (1, 1), (100, PAYS // 100)], ids=str)
+def test_a_mask_that_broadcasts_is_shared(pool: AnyPool, shape: tuple[int, ...]) -> None:
+    given = np.ones((100, PAYS // 100))
+    mask = np.asarray(np.arange(int(np.prod(shape))).reshape(shape) % 3 == 0)
+    ours = share(pool, np.add, given, given, np.zeros(given.shape), where=mask)
+    assert (ours == np.add(given, given, np.zeros(given.shape), where=mask)).all()
+
+
 def test_the_other_attributes_are_numpys() -> None:
     add = loomy.ufunc(np.add)
     given = np.arange(12.0).reshape(3, 4)

@@ -53,7 +53,7 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
     where = kwargs.get("where", True)
     if where is True:
         where = None
-    elif type(where) is not np.ndarray or where.dtype != bool or any(output is None for output in outputs):
+    elif type(where) is not np.ndarray or where.dtype != bool or not broadcasts_to_all(where, outputs):
         return None
     try:
         dtypes, call_info = resolve(ufunc, inputs, outputs, options)
@@ -104,6 +104,17 @@ def take_outputs(
         if not plain:
             return None
     return outputs
+
+
+def broadcasts_to_all(where: Array, outputs: tuple[Array | None, ...]) -> bool:
+    """Whether it masks each output as it is. One that does not fit is an error that names whole shapes."""
+    for output in outputs:
+        if output is None or where.ndim > output.ndim:
+            return False
+        lengths = output.shape[output.ndim - where.ndim :]
+        if any(own not in (1, length) for own, length in zip(where.shape, lengths, strict=True)):
+            return False
+    return True
 
 
 def is_plain_option(options: dict[str, Any]) -> bool:
