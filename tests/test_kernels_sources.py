@@ -417,6 +417,25 @@ def test_a_ctypes_python_callback_is_refused_with_the_reason() -> None:
             loomy.kernel(obj)
 
 
+def test_a_ctypes_function_that_needs_the_gil_is_refused_with_the_reason() -> None:
+    kind = ctypes.PYFUNCTYPE(ctypes.c_double, ctypes.c_double)
+    of_library = ctypes.PyDLL(str(library("plain.c"))).square
+    of_library.argtypes, of_library.restype = (ctypes.c_double,), ctypes.c_double
+    of_python = ctypes.PyDLL(None).PyErr_BadArgument
+    of_python.argtypes, of_python.restype = (ctypes.c_void_p,), ctypes.c_int
+    square = ctypes.CDLL(str(library("plain.c"))).square
+    for obj in (
+        of_library,
+        of_python,
+        ctypes.cast(square, kind),
+        ctypes.cast(of_library, ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)),
+    ):
+        with pytest.raises(TypeError, match=r"expects its caller to have the GIL, .* ctypes\.CDLL"):
+            loomy.kernel(obj)
+    as_plain = ctypes.cast(square, ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double))
+    assert loomy.kernel(as_plain).shape == "element"
+
+
 def test_a_cffi_python_callback_is_refused_with_the_reason() -> None:
     cffi = pytest.importorskip("cffi")
     callback = cffi.FFI().callback("double(double)", lambda x: x)

@@ -105,11 +105,18 @@ class Source:
 def _ctypes(obj: Any, depth: int) -> Found | None:
     if not isinstance(obj, ctypes._CFuncPtr):  # type: ignore[attr-defined]
         return None
-    if _calls_python(obj):
-        raise TypeError(
-            "this ctypes function calls Python, so each call would take the GIL, one at a time; pass a "
-            "function of a shared library, or compile it (numba.cfunc)"
-        )
+    for one in _made_of(obj):
+        if type(one).__name__ == "CThunkObject":
+            raise TypeError(
+                "this ctypes function calls Python, so each call would take the GIL, one at a time; pass a "
+                "function of a shared library, or compile it (numba.cfunc)"
+            )
+        if getattr(type(one), "_flags_", 0) & ctypes._FUNCFLAG_PYTHONAPI:  # type: ignore[attr-defined]
+            raise TypeError(
+                "this ctypes function (of ctypes.pythonapi, a PyDLL or a PYFUNCTYPE) expects its caller to "
+                "have the GIL, which chunks run without; if it needs nothing of Python, load it with "
+                "ctypes.CDLL"
+            )
     address = ctypes.cast(obj, ctypes.c_void_p).value
     if not address:
         raise TypeError("this ctypes function is a null pointer")
@@ -121,18 +128,16 @@ def _ctypes(obj: Any, depth: int) -> Found | None:
     return Found(address, abi_of(result, [_ctypes_class(one) for one in obj.argtypes]), name, spelled)
 
 
-def _calls_python(obj: Any) -> bool:
-    """A callback made of a Python function keeps its thunk, and so does what is cast from it."""
+def _made_of(obj: Any) -> list[Any]:
+    """Itself and what it was cast from, with the thunk that a callback made of a Python function keeps."""
     seen = [obj]
     for one in seen:
         kept = getattr(one, "_objects", None)
-        parts = list(kept.values()) if isinstance(kept, dict) else [kept]
-        for part in parts:
-            if type(part).__name__ == "CThunkObject":
-                return True
-            if isinstance(part, (ctypes._CFuncPtr, ctypes._SimpleCData, ctypes._Pointer)) and len(seen) < 16:  # type: ignore[attr-defined]
+        for part in list(kept.values()) if isinstance(kept, dict) else [kept]:
+            is_pointer = isinstance(part, (ctypes._CFuncPtr, ctypes._SimpleCData, ctypes._Pointer))  # type: ignore[attr-defined]
+            if len(seen) < 16 and (is_pointer or type(part).__name__ == "CThunkObject"):
                 seen.append(part)
-    return False
+    return seen
 
 
 def _ctypes_class(kind: Any) -> str:
