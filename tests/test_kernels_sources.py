@@ -400,6 +400,9 @@ def test_range_functions_take_user_data_or_one_block() -> None:
     void(data, n=100)
     with pytest.raises(TypeError, match=r"user_data must be an address.*not a str"):
         loomy.kernel(plain().fill_range, signature=c_type, user_data="here")
+    for number in (2**64, 2**64 + 5, -1, 10**30):
+        with pytest.raises(ValueError, match="user_data is no address"):
+            loomy.kernel(plain().fill_range, signature=c_type, user_data=number)
 
 
 # What is refused.

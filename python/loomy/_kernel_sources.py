@@ -245,7 +245,9 @@ def address_of_data(obj: Any) -> int:
     if obj is None:
         return 0
     if isinstance(obj, int):
-        return obj
+        if not 0 <= obj < 1 << 8 * ctypes.sizeof(ctypes.c_void_p):
+            raise ValueError(f"user_data is no address: {obj:#x}")
+        return int(obj)
     if type(obj).__name__ == "PyCapsule":
         return _read_capsule(obj)[1]
     if isinstance(obj, (ctypes.c_void_p, ctypes.c_char_p, ctypes._Pointer)):

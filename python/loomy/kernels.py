@@ -68,8 +68,8 @@ def kernel(
         user_data: an address, or something that has one: an int, a capsule, a ctypes object or pointer, a
             cffi pointer. Kept alive with the kernel.
 
-    Raises `TypeError` for what is no native function or has another C type, `ValueError` for a signature that
-    cannot be read.
+    Raises `TypeError` for what is no native function, needs the GIL or has another C type, `ValueError` for a
+    signature that cannot be read or an int that is no address.
     """
     from loomy._c_signature import read_declaration
     from loomy._kernel_sources import Source, address_of_data, find
