@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import importlib.util
@@ -553,6 +554,17 @@ def test_load_kernels_of_given_names() -> None:
     assert list(loaded) == ["saxpy"]
     with pytest.raises(ValueError, match="exports no loomy_kernel_nothing"):
         loomy.load_kernels(library("native.c"), names=["nothing"])
+    with pytest.raises(TypeError, match="names must be a list of names, not the str 'saxpy'"):
+        loomy.load_kernels(library("native.c"), names="saxpy")
+
+
+def test_a_library_can_be_copied() -> None:
+    loaded = loomy.load_kernels(library("native.c"), names=["saxpy"])
+    again = copy.copy(loaded)
+    assert again.saxpy is loaded.saxpy
+    assert repr(again) == repr(loaded)
+    with pytest.raises(AttributeError, match="_kernels"):
+        _ = object.__new__(loomy.KernelLibrary)._kernels
 
 
 def test_load_kernels_of_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:

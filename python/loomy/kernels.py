@@ -162,6 +162,8 @@ class KernelLibrary:
         self._kernels = kernels
 
     def __getattr__(self, name: str) -> Kernel:
+        if name in KernelLibrary.__slots__:  # while a copy is being made, which does not call __init__
+            raise AttributeError(name, name=name, obj=self)
         try:
             return self._kernels[name]
         except KeyError:
@@ -196,10 +198,12 @@ def load_kernels(path: str | os.PathLike[str], *, names: Iterable[str] | None = 
     give `names`. The library is never unloaded.
 
     Raises `OSError` if it cannot be loaded, `ValueError` if there is no such function in it, or a kernel
-    cannot be used, `NotImplementedError` if `names` are needed.
+    cannot be used, `NotImplementedError` if `names` are needed, `TypeError` if they are one str.
     """
     import ctypes
 
+    if isinstance(names, str):
+        raise TypeError(f"names must be a list of names, not the str {names!r}")
     where = os.fspath(path)
     if os.path.dirname(where) == "" and os.path.exists(where):
         where = os.path.join(os.curdir, where)  # or the system would look for it elsewhere
