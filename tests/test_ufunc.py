@@ -230,6 +230,18 @@ def test_loops_that_do_not_do_what_they_should_are_not_used(monkeypatch: Any, ch
     assert not supported()
 
 
+@pytest.mark.parametrize("version", ["3.0.0", "3.1.2", "3.0.0rc1", "3.0.0.dev0+git20300101", "4.0.0"])
+def test_loops_of_numpy_3_are_not_used(monkeypatch: Any, version: str) -> None:
+    monkeypatch.setattr(np, "__version__", version)
+    assert not native.is_supported.__wrapped__()
+
+
+@pytest.mark.parametrize("version", ["2.99.0", "2.5.0rc1", "2.5.0.dev0+git20300101"])
+def test_loops_of_numpys_before_3_are_used(monkeypatch: Any, version: str) -> None:
+    monkeypatch.setattr(np, "__version__", version)
+    assert native.is_supported.__wrapped__()
+
+
 def test_another_capsule_is_not_opened(pool: AnyPool) -> None:
     _, call_info = np.negative._resolve_dtypes_and_context((np.dtype("i4"), np.dtype("i4")))
     assert loomy._loomy._run_ufunc_loop(pool, call_info, (np.zeros(3, "i4"),) * 2) is None  # not completed

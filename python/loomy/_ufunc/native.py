@@ -29,7 +29,7 @@ def has_known_layout() -> bool:
 @functools.cache
 def is_supported() -> bool:
     """Whether this NumPy's loops are where loomy looks for them, and do what they should."""
-    if np.lib.NumpyVersion(np.__version__) >= "3.0.0":
+    if np.lib.NumpyVersion(np.__version__).major >= 3:  # also what is released before 3.0.0
         return False
     try:
         return all(check() for check in (computes, tells_flags, tells_errors))
