@@ -63,18 +63,22 @@ def test_the_same_exception_is_raised_each_time(fail: loomy.Kernel) -> None:
         assert len(errors) == 1
 
 
-def test_the_first_error_wins_and_stops_the_other_chunks() -> None:
-    function = ctypes.CDLL(str(library("plain.c"))).fail_range
-    bad = ctypes.c_int64(3)
-    kernel = loomy.kernel(function, signature="int (intptr_t, intptr_t, void *)", user_data=bad, name="picky")
+@pytest.mark.parametrize(("first", "second"), [(3, 1500), (1500, 3)])
+def test_the_first_error_wins_and_stops_the_other_chunks(first: int, second: int) -> None:
+    """Chunks 0 and 1 run when it happens, of 1000; the second error comes because of the first."""
+    kernel = loomy.kernel(kernels("native.c").fail_twice, name="picky")
+    ran = (ctypes.c_int64 * 2)()
     with Pool(identity, size=2) as pool:
-        result = pool.launch(kernel, n=1_000_000, chunks=1000)
-        with pytest.raises(ValueError, match="kernel 'picky' failed with LOOMY_EVALUE") as caught:
+        result = pool.launch(kernel, first, second, ran, n=1_000_000, chunks=1000)
+        with pytest.raises(ValueError, match="the first error") as caught:
             result.result(WAIT)
-        assert caught.value.__notes__[0].endswith("items 0 to 999")
+        begin = first // 1000 * 1000
+        assert caught.value.__notes__[0].endswith(f"items {begin} to {begin + 999}")
+        assert ran[1] == 1
+        assert ran[0] <= 2
         assert pool.stats().failed == 1
-        bad.value = -1
-        assert pool.launch(kernel, n=1000).result(WAIT) is None  # the pool and the kernel are as before
+        assert pool.launch(kernel, -1, -1, ran, n=1000, chunks=10).result(WAIT) is None  # they are as before
+        assert 10 <= ran[0] <= 12
 
 
 THROWN: list[tuple[int, type[Exception], str]] = [

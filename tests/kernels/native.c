@@ -120,6 +120,26 @@ static int run_fail(const loomy_call *call) {
 }
 KERNEL(fail, "code:i8 at:i8 says:b1", run_fail, NULL, NULL, 0)
 
+/* Two chunks fail: that of item `first` once that of `second` runs, which fails when it is told to stop. Counts the
+ * chunks that have neither in ran[0]. */
+static int run_fail_twice(const loomy_call *call) {
+    const int64_t first = *(const int64_t *)loomy_at(call, 0, 0), second = *(const int64_t *)loomy_at(call, 1, 0);
+    int64_t *ran = loomy_at(call, 2, 0), *other_runs = loomy_at(call, 2, 1);
+    double left = 20;
+    if (call->begin <= first && first < call->end) {
+        for (; left > 0 && __atomic_load_n(other_runs, __ATOMIC_ACQUIRE) == 0; left -= 0.0001) nap(0.0001);
+        return loomy_fail(call, LOOMY_EVALUE, "the first error");
+    }
+    if (call->begin <= second && second < call->end) {
+        __atomic_store_n(other_runs, 1, __ATOMIC_RELEASE);
+        for (; left > 0 && !loomy_should_stop(call); left -= 0.0001) nap(0.0001);
+        return left > 0 ? loomy_fail(call, LOOMY_EINDEX, "the second error") : LOOMY_ERROR;
+    }
+    __atomic_fetch_add(ran, 1, __ATOMIC_RELAXED);
+    return LOOMY_OK;
+}
+KERNEL(fail_twice, "first:i8 second:i8 ran:i8[2]!", run_fail_twice, NULL, NULL, 0)
+
 /* Counts each item twice over, in a nested loop. */
 static int count_part(const loomy_call *call, void *context) {
     int64_t *seen = context;
