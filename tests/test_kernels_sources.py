@@ -168,19 +168,20 @@ def fill_of_cython(integer: str) -> Any:
     return vars(cython_module())["__pyx_capi__"][f"fill_{integer}"]
 
 
-def low_level_callable(integer: str) -> Any:
-    scipy: Any = pytest.importorskip("scipy")
-    pytest.importorskip("Cython")
-    # SciPy itself reads capsules, ctypes and cffi; a capsule has its type as text.
-    return scipy.LowLevelCallable(fill_of_cython(integer))
+def low_level_callable(of: Callable[[str], Any]) -> Callable[[str], Any]:
+    def fill(integer: str) -> Any:
+        scipy: Any = pytest.importorskip("scipy")
+        return scipy.LowLevelCallable(of(integer))
+
+    return fill
 
 
 MAKERS: dict[str, Callable[[str], Any]] = {
     "ctypes": fill_of_ctypes,
     "cffi": fill_of_cffi,
     "Cython": fill_of_cython,
-    "LowLevelCallable": low_level_callable,
 }
+MAKERS |= {f"LowLevelCallable of {maker}": low_level_callable(of) for maker, of in MAKERS.items()}
 
 
 @pytest.mark.parametrize("integer", INTEGERS)
