@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import loomy
 
@@ -69,3 +70,18 @@ def kernels(name: str) -> loomy.KernelLibrary:
 def plain() -> ctypes.CDLL:
     """The functions of tests/kernels/plain.c, whose types ctypes does not know yet."""
     return ctypes.CDLL(str(library("plain.c")))
+
+
+class Tensor:
+    """What lends an array through DLPack, and nothing else."""
+
+    def __init__(self, of: Any, device: tuple[int, int] = (1, 0), *, old: bool = False) -> None:
+        self._of, self._device, self._old = of, device, old
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._old and options:
+            raise TypeError("unexpected keyword argument")
+        return self._of.__dlpack__(**options)

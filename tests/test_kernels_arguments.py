@@ -12,7 +12,7 @@ from helpers import WAIT, identity
 
 np: Any = pytest.importorskip("numpy")
 
-from kernel_tools import NO_COMPILER, kernels  # noqa: E402
+from kernel_tools import NO_COMPILER, Tensor, kernels  # noqa: E402
 
 import loomy  # noqa: E402
 from loomy import Pool  # noqa: E402
@@ -299,21 +299,6 @@ def test_without_a_signature_a_kernel_gets_what_it_is_given() -> None:
     with pytest.raises(TypeError, match="needs n="):
         any_()
     any_(n=5)
-
-
-class Tensor:
-    """What lends an array through DLPack, and nothing else."""
-
-    def __init__(self, of: Any, device: tuple[int, int] = (1, 0), *, old: bool = False) -> None:
-        self._of, self._device, self._old = of, device, old
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._device
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self._old and options:
-            raise TypeError("unexpected keyword argument")
-        return self._of.__dlpack__(**options)
 
 
 @pytest.mark.parametrize("old", [True, False])

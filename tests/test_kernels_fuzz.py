@@ -8,182 +8,71 @@ import pytest
 from helpers import LONG
 
 np: Any = pytest.importorskip("numpy")
-hypothesis: Any = pytest.importorskip("hypothesis")
+pytest.importorskip("hypothesis")
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from kernel_fuzz import (  # noqa: E402
+    MOST,
+    NUMBERS,
+    Arrays,
+    check,
+    examples,
+    faults_of,
+    new_room,
+    options,
+    overlap_faults,
+    views,
+)
 from kernel_tools import NO_COMPILER, kernels, plain  # noqa: E402
 
 import loomy  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER)),
-    pytest.mark.timeout(1800 if LONG else 120),
+    pytest.mark.timeout(3600 if LONG else 120),
 ]
 
-fuzz = settings(
-    max_examples=20_000 if LONG else 400,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 
-ROOM = 640  # bytes that all arrays of one call lie in, so that they meet
-DTYPES = [
-    "<f8",
-    "<f8",
-    "<f8",
-    "<f8",
-    "<f8",
-    ">f8",
-    "<f4",
-    "<i8",
-    "<c16",
-    "?",
-    "<u1",
-    ">u2",
-    "<f2",
-    "S3",
-    "M8[s]",
-]
-
-Arrays = list[Any]
-
-
-@st.composite
-def views(draw: Any, room: bytearray, ndims: list[int]) -> Any:
-    """An array somewhere in the room: any dtype, shape, steps, alignment and flags."""
-    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
-    ndim = draw(st.sampled_from(ndims))
-    shape = tuple(draw(st.integers(0, 4 if ndim > 1 else 12)) for _ in range(ndim))
-    step = [draw(st.sampled_from([1, 1, 1, 2, -1, -2, 3, 0])) for _ in range(ndim)]
-    order = draw(st.permutations(range(ndim)))
-    strides = [0] * ndim
-    size = dtype.itemsize
-    for axis in order:  # from the fastest to the slowest dimension
-        strides[axis] = size * step[axis]
-        size *= max(abs(step[axis]), 1) * max(shape[axis], 1)
-    low = sum(min(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True) if n)
-    high = sum(max(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True) if n) + dtype.itemsize
-    hypothesis.assume(high - low <= ROOM)
-    align = 1 if draw(st.integers(0, 9)) == 0 else 8
-    offset = draw(st.integers(0, (ROOM - (high - low)) // align)) * align - low
-    made = np.ndarray(shape, dtype, room, offset, tuple(strides))
-    if draw(st.integers(0, 7)) == 0:
-        made.flags.writeable = False
-    return made
-
-
-def as_given(array: Any, kind: int) -> Any:
-    """The array itself, or what lends the same memory in another way."""
-    if kind == 1 and array.dtype.kind != "M":
-        return memoryview(array)
-    return array
-
-
-def touched(array: Any) -> list[int]:
-    """The addresses of its bytes, each as often as it is part of an element."""
-    starts = [array.__array_interface__["data"][0]]
-    for length, stride in zip(array.shape, array.strides, strict=True):
-        starts = [start + k * stride for start in starts for k in range(length)]
-    return [start + byte for start in starts for byte in range(array.itemsize)]
-
-
-def faults_of(array: Any, dtype: str, *, written: bool) -> set[type[Exception]]:
-    found: set[type[Exception]] = set()
-    if array.dtype.kind == "M":
-        found |= {TypeError, ValueError, BufferError}  # NumPy does not lend datetimes
-    elif array.dtype != np.dtype(dtype):
-        found.add(TypeError)
-    if written and not array.flags.writeable:
-        found.add(BufferError)
-    if array.size and not array.flags.aligned:
-        found.add(ValueError)
-    return found
-
-
-def overlap_faults(output: Any, others: Arrays, *, in_place: bool) -> set[type[Exception]]:
-    own = touched(output)
-    if len(set(own)) != len(own):
-        return {ValueError}
-    for other in others:
-        its = touched(other)
-        same = output.shape == other.shape and own == its
-        if not (in_place and same) and not set(own).isdisjoint(its):
-            return {ValueError}
-    return set()
-
-
-def call(kernel: loomy.Kernel, arguments: Arrays, *, launch: bool) -> Exception | None:
-    try:
-        if launch:
-            loomy.default_pool().launch(kernel, *arguments).result(20)
-        else:
-            kernel(*arguments)
-    except (TypeError, ValueError, BufferError) as error:
-        return error
-    return None
-
-
-@fuzz
+@examples(200)
 @given(data=st.data())
 def test_declared_arguments_against_numpy(data: Any) -> None:
-    room = bytearray(np.random.default_rng(0).integers(0, 20, ROOM, np.uint8).tobytes())
+    room = new_room()
     x = data.draw(views(room, [1, 1, 1, 1, 0, 2]))
     y = data.draw(views(room, [1, 1, 1, 1, 0, 2]))
     if data.draw(st.booleans()) and x.ndim == y.ndim == 1:
         x, y = x[: len(y)], y[: len(x)]
-    a = data.draw(st.sampled_from([2.0, -1, 0, "a", 1j, None, np.float32(0.5), np.zeros(1)]))
-    faults = faults_of(x, "<f8", written=False) | faults_of(y, "<f8", written=True)
+    a, faults = data.draw(st.sampled_from(NUMBERS))
+    faults = faults | faults_of(x, "<f8", written=False) | faults_of(y, "<f8", written=True)
     if x.ndim != 1 or y.ndim != 1 or x.shape != y.shape:
         faults.add(ValueError)
-    if not isinstance(a, int | float | np.float32):
-        faults.add(TypeError)
+    how, wrong = data.draw(options(x.shape[0] if x.ndim else 0))
+    faults |= wrong
     if not faults:
         faults = overlap_faults(y, [x], in_place=False)
-    expected = y if faults else y + a * x
-    kinds = [data.draw(st.integers(0, 3)) for _ in range(2)]
-    check(
-        kernels("native.c").saxpy,
-        data,
-        room,
-        y,
-        expected,
-        faults,
-        [as_given(x, kinds[0]), as_given(y, kinds[1]), a],
-    )
+    n = how.get("n")
+
+    def write(into: Any) -> None:
+        into[:n] += float(a) * x[:n]
+
+    check(kernels("native.c").saxpy, data, room, [x, y, a], faults, how, y, write)
 
 
-def check(
-    kernel: loomy.Kernel, data: Any, room: bytearray, out: Any, expected: Any, faults: Any, arguments: Arrays
-) -> None:
-    before = bytes(room)
-    if not faults:
-        after = bytearray(room)
-        start = np.frombuffer(room, np.uint8).__array_interface__["data"][0]
-        where = out.__array_interface__["data"][0] - start
-        np.ndarray(out.shape, out.dtype, after, where, out.strides)[...] = expected
-    else:
-        after = bytearray(before)
-    error = call(kernel, arguments, launch=data.draw(st.booleans()))
-    if faults:
-        assert type(error) in faults, f"{error!r} instead of one of {faults}"
-    else:
-        assert error is None, error
-    assert bytes(room) == bytes(after)  # what is not written is as it was
-
-
-@fuzz
+@examples(200)
 @given(data=st.data())
 def test_functions_of_single_elements_against_numpy(data: Any) -> None:
-    room = bytearray(np.random.default_rng(1).integers(0, 20, ROOM, np.uint8).tobytes())
+    room = new_room()
     ndims = [data.draw(st.sampled_from([0, 1, 2, 3]))]
     out = data.draw(views(room, ndims))
+    faults = faults_of(out, "<f8", written=True)
     inputs: Arrays = []
     for _ in range(2):
-        kind = data.draw(st.sampled_from(["number", "other", "like", "like", "same"]))
+        kind = data.draw(st.sampled_from(["number", "huge", "other", "like", "like", "like", "same"]))
         if kind == "number":
             inputs.append(data.draw(st.sampled_from([2.5, -3, True])))
+        elif kind == "huge":
+            inputs.append(data.draw(st.sampled_from([10**400, -(10**5000), 1j])))
+            faults.add(TypeError if inputs[-1] == 1j else ValueError)
         elif kind == "other":
             inputs.append(data.draw(views(room, [*ndims, 1, 2])))
         elif kind == "same":
@@ -193,22 +82,157 @@ def test_functions_of_single_elements_against_numpy(data: Any) -> None:
             cut = tuple(slice(0, n) for n in out.shape)
             inputs.append(like[cut] if like.ndim else like)
     arrays = [one for one in inputs if isinstance(one, np.ndarray)]
-    faults = faults_of(out, "<f8", written=True)
     for one in arrays:
         faults |= faults_of(one, "<f8", written=False)
         if one.ndim and one.shape != out.shape:
             faults.add(ValueError)
+    how, wrong = data.draw(options(out.size))
+    if how.get("n") is not None and not wrong:
+        how["n"] = out.size  # which elements a part of them is, is not said
+    faults |= wrong
     if not faults:
         faults = overlap_faults(out, arrays, in_place=True)
+
+    def write(into: Any) -> None:
+        into[...] = np.add(*inputs, dtype=float)
+
     kernel = loomy.kernel(plain().add, signature="double (double, double)")
-    expected = out if faults else np.add(*inputs, dtype=float)
-    check(kernel, data, room, out, expected, faults, [*inputs, out])
+    check(kernel, data, room, [*inputs, out], faults, how, out, write)
+
+
+RANGE = "int (intptr_t, intptr_t, void *)"
+
+
+@examples(150)
+@given(data=st.data())
+def test_range_functions_against_numpy(data: Any) -> None:
+    """Which get an address: never that of what is no block, and nothing outside of it is written."""
+    room = new_room()
+    declared = data.draw(st.sampled_from([None, "x:f8[n]!", "x:f8[:]!", "x:f8[n,:]!", "x:f8[n]", "x:f8!"]))
+    x = data.draw(views(room, [1, 1, 1, 2, 0]))
+    written = declared is None or declared.endswith("!")
+    faults = faults_of(x, None if declared is None else "<f8", written=written)
+    if not x.flags.c_contiguous and x.size:
+        faults.add(ValueError)
+    if declared is not None and x.ndim != declared.count(",") + ("[" in declared):
+        faults.add(ValueError)
+    aligned = x.ctypes.data % 8 == 0
+    most = x.nbytes // 8 if aligned and x.flags.writeable else 0
+    tells = declared is not None and "n" in declared
+    if tells and x.ndim:
+        most = min(most, x.shape[0])
+    how, wrong = data.draw(options(most))
+    faults |= wrong
+    if how.get("n") is None and not (tells and x.ndim and x.shape[0] == most):
+        how["n"] = most
+    n = most if how.get("n") is None else how["n"]
+
+    def write(into: Any) -> None:
+        offset = into.ctypes.data - np.frombuffer(into.base, np.uint8).ctypes.data
+        np.ndarray(n, float, into.base, offset)[:] = range(n)
+
+    signature = RANGE if declared is None else f"{RANGE}; {declared}"
+    if not faults and declared is not None and written:
+        faults = overlap_faults(x, [], in_place=False)
+    check(loomy.kernel(plain().number_range, signature=signature), data, room, [x], faults, how, x, write)
+
+
+LOOP = "void (char **, intptr_t *, intptr_t *, void *)"
+NUMBERS_OF_LOOPS = ["<f8"] * 6 + [">f8", "S3", "M8[s]"]  # without a signature other numbers pass unchecked
+
+
+def put(into: Any, n: int, first: Any, second: Any) -> None:
+    """The first n products."""
+    if n:
+        first, second = (one[:n] if np.ndim(one) else one for one in (first, second))
+        products = np.broadcast_to(first * second, (n,))
+        if into.ndim:
+            into[:n] = products
+        else:
+            into[...] = products[0]
+
+
+@examples(200)
+@given(data=st.data())
+def test_numpy_loops_against_numpy(data: Any) -> None:
+    room = new_room()
+    arguments: Arrays = [data.draw(views(room, [1, 1, 1, 1, 1, 0, 2], NUMBERS_OF_LOOPS)) for _ in range(3)]
+    if data.draw(st.integers(0, 3)):
+        lengths = [len(one) for one in arguments if one.ndim == 1]
+        arguments = [one[: min(lengths)] if one.ndim == 1 else one for one in arguments]
+    if data.draw(st.integers(0, 3)) == 0:
+        arguments[0] = data.draw(st.sampled_from([2.5, -1e300]))
+    out = arguments[2]
+    arrays = [one for one in arguments if isinstance(one, np.ndarray)]
+    firsts = {one.shape[0] for one in arrays if one.ndim}
+    faults = set().union(*(faults_of(one, None, written=one is out) for one in arrays))
+    if any(one.dtype.kind == "S" for one in arrays):
+        faults.add(TypeError)
+    if any(one.ndim > 1 for one in arrays) or len(firsts) > 1:
+        faults.add(ValueError)
+    most = min(firsts, default=5)
+    how, wrong = data.draw(options(most))
+    faults |= wrong
+    if not firsts and how.get("n") is None:
+        faults.add(TypeError)
+    total = most if how.get("n") is None else how["n"]
+    if not faults and out.ndim == 0 and total > 1:
+        faults.add(ValueError)
+    if not faults:
+        faults = overlap_faults(out, [one for one in arrays if one is not out], in_place=True)
+
+    def write(into: Any) -> None:
+        put(into, total, *arguments[:2])
+
+    check(loomy.kernel(plain().multiply_loop, signature=LOOP), data, room, arguments, faults, how, out, write)
+
+
+@examples(200)
+@given(data=st.data())
+def test_numpy_loops_with_a_signature_against_numpy(data: Any) -> None:
+    room = new_room()
+    written = data.draw(st.sampled_from(["f8[n]!", "f8[n]!", "f8[n]!", "f8[m]!", "f8!"]))
+    x, out = data.draw(views(room, [1, 1, 1, 1, 0, 2])), data.draw(views(room, [1, 1, 1, 0]))
+    if data.draw(st.booleans()) and x.ndim == out.ndim == 1:
+        x, out = x[: len(out)], out[: len(x)]
+    a, faults = data.draw(st.sampled_from(NUMBERS))
+    faults = faults | faults_of(x, "<f8", written=False) | faults_of(out, "<f8", written=True)
+    if x.ndim != 1 or out.ndim != ("[" in written) or ("n" in written and x.shape != out.shape):
+        faults.add(ValueError)
+    most = x.shape[0] if x.ndim else 0
+    how, wrong = data.draw(options(most))
+    faults |= wrong
+    n = most if how.get("n") is None else how["n"]
+    moves = "n" in written
+    if not faults and not moves and n > 1:
+        faults.add(ValueError)
+    if not faults and n == 1 and out.size == 0:
+        return  # the function would write what is not there, as its signature says
+    if not faults:
+        faults = overlap_faults(out, [x], in_place=True)
+
+    def write(into: Any) -> None:
+        put(into, n, x, float(a))
+
+    kernel = loomy.kernel(plain().multiply_loop, signature=f"{LOOP}; x:f8[n] a:f8 {written}")
+    check(kernel, data, room, [x, a, out], faults, how, out, write)
+
+
+@examples(200)
+@given(data=st.data())
+def test_any_options_are_a_launch_or_an_error(data: Any) -> None:
+    how, faults = data.draw(options(MOST))
+    if how.get("n") is None and not faults:
+        faults.add(TypeError)  # nothing else says how many
+    elif not faults and how["n"]:
+        faults.add(IndexError)  # of item 0, which stops the others
+    check(kernels("native.c").fail, data, bytearray(), [-5, 0, True], faults, how)
 
 
 SPELLED = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
 
 
-@fuzz
+@examples(400)
 @given(st.text(alphabet="xyn:f8[],c!i 14bu*", max_size=40))
 def test_any_text_is_a_signature_or_a_value_error(text: str) -> None:
     try:
@@ -220,7 +244,7 @@ def test_any_text_is_a_signature_or_a_value_error(text: str) -> None:
         assert word.partition("[")[0].rpartition(":")[2].rstrip("!") in SPELLED or "[" in text
 
 
-@fuzz
+@examples(400)
 @given(st.text(alphabet="intdoublevcars *(),[]; ", max_size=40))
 def test_any_text_is_a_c_type_or_a_value_error(text: str) -> None:
     from loomy._c_signature import read_declaration
