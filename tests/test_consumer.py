@@ -82,11 +82,11 @@ def test_the_extension_is_of_the_stable_abi_and_needs_nothing_of_loomy_to_link(b
         assert "libpython" not in needed
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("scikit_build_core") is None,
-    reason="needs scikit-build-core, of the extra [test]",
-)
-def test_its_wheel_is_for_every_python_with_the_stable_abi(tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if importlib.util.find_spec("scikit_build_core") is None:
+        pytest.skip("needs scikit-build-core, of the extra [test]")
+    folder = tmp_path_factory.mktemp("wheel")
     build = [
         "-m",
         "pip",
@@ -95,7 +95,7 @@ def test_its_wheel_is_for_every_python_with_the_stable_abi(tmp_path: Path) -> No
         "--no-build-isolation",
         "--no-deps",
         "--wheel-dir",
-        str(tmp_path),
+        str(folder),
     ]
     done = subprocess.run(
         [sys.executable, *build, str(PROJECT)],
@@ -104,13 +104,78 @@ def test_its_wheel_is_for_every_python_with_the_stable_abi(tmp_path: Path) -> No
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_its_wheel_is_for_every_python_with_the_stable_abi(wheel: Path) -> None:
     own = f"cp{sys.version_info[0]}{sys.version_info[1]}t"
     tags = f"{own[:-1]}-{own}" if FREE_THREADED else "cp311-abi3"
     assert wheel.name.startswith(f"consumer-1.0-{tags}-")
     modules = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("consumer.")]
     if sys.platform == "linux":
         assert modules == [f"consumer{EXTENSION if FREE_THREADED else '.abi3.so'}"]
+
+
+def other_pythons() -> list[str]:
+    """A CPython of each other version with the stable ABI that the wheel is for."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [*map(str, sorted(pyenv.glob("3.*/bin/python3")))]
+    candidates += [path for minor in range(11, 21) if (path := shutil.which(f"python3.{minor}")) is not None]
+    found: dict[str, str] = {}
+    for python in candidates:
+        tell = (
+            "import sys, sysconfig; v = sys.version_info; abi3 = sys.implementation.name == 'cpython' and "
+            "v >= (3, 11) and not sysconfig.get_config_var('Py_GIL_DISABLED'); print(abi3 and v[:2] or '')"
+        )
+        done = subprocess.run([python, "-I", "-c", tell], capture_output=True, text=True)
+        if done.returncode == 0 and done.stdout.strip() not in ("", str(sys.version_info[:2])):
+            found.setdefault(done.stdout.strip(), python)
+    return list(found.values())
+
+
+# No loomy was built for that Python, so the host is one whose functions are written here.
+IN_ANOTHER_PYTHON = """
+import array, ctypes, sys, types
+sys.path.insert(0, sys.argv[1])
+
+class Host(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint32), ("abi", ctypes.c_uint32), ("default_pool", ctypes.c_void_p),
+                ("num_workers", ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_void_p)),
+                *((name, ctypes.c_void_p) for name in ("launch", "stop", "wait", "parallel_for"))]
+host = Host(ctypes.sizeof(Host), 1 << 16, num_workers=Host._fields_[3][1](lambda pool: 42))
+new = ctypes.pythonapi.PyCapsule_New
+new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+name = b"loomy._host_api.v1"
+sys.modules["loomy"] = loomy = types.ModuleType("loomy")
+sys.modules["loomy._host_api"] = loomy._host_api = types.ModuleType("loomy._host_api")
+loomy._host_api.v1 = new(ctypes.addressof(host), name, None)
+
+import consumer
+assert consumer.num_workers() == 42
+assert "loomy.kernel.v1" in repr(consumer.saxpy_kernel)
+try:
+    consumer.clip(array.array("f", [1]), 0.0, 1.0)
+except TypeError as error:
+    assert "array of doubles" in str(error)
+else:
+    raise AssertionError("no error")
+print(consumer.__file__)
+"""
+
+
+@pytest.mark.skipif(FREE_THREADED, reason="a free-threaded Python has no stable ABI yet")
+def test_its_wheel_works_in_another_python(wheel: Path, tmp_path: Path) -> None:
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("there is no other CPython of 3.11 or newer, in PYENV_ROOT or on PATH")
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    for python in pythons:
+        done = subprocess.run(
+            [python, "-I", "-c", IN_ANOTHER_PYTHON, str(tmp_path)], capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert Path(done.stdout.strip()).parent == tmp_path
 
 
 def test_a_version_of_the_abi_that_is_not_there_is_not_found(tmp_path: Path) -> None:
