@@ -72,7 +72,7 @@ def nested_sum(n: int) -> int:
     return sum(sum(range(i % 10 + 1)) for i in range(n))
 
 
-def test_the_extension_is_of_the_stable_abi_and_needs_nothing_of_loomy_to_link(built: Path) -> None:
+def test_08_the_extension_is_of_the_stable_abi_and_needs_nothing_of_loomy_to_link(built: Path) -> None:
     (path,) = built.glob("consumer.*")
     if sys.platform == "linux":
         assert path.name == f"consumer{EXTENSION if FREE_THREADED else '.abi3.so'}"
@@ -108,7 +108,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_its_wheel_is_for_every_python_with_the_stable_abi(wheel: Path) -> None:
+def test_08_its_wheel_is_for_every_python_with_the_stable_abi(wheel: Path) -> None:
     own = f"cp{sys.version_info[0]}{sys.version_info[1]}t"
     tags = f"{own[:-1]}-{own}" if FREE_THREADED else "cp311-abi3"
     assert wheel.name.startswith(f"consumer-1.0-{tags}-")
@@ -165,7 +165,7 @@ print(consumer.__file__)
 
 
 @pytest.mark.skipif(FREE_THREADED, reason="a free-threaded Python has no stable ABI yet")
-def test_its_wheel_works_in_another_python(wheel: Path, tmp_path: Path) -> None:
+def test_08_its_wheel_works_in_another_python(wheel: Path, tmp_path: Path) -> None:
     pythons = other_pythons()
     if not pythons:
         pytest.skip("there is no other CPython of 3.11 or newer, in PYENV_ROOT or on PATH")
@@ -234,7 +234,7 @@ def test_its_capsules_and_its_library_are_kernels_for_python(built: Path, consum
             clip(x, 2.0, 1.0)
 
 
-def test_a_reduction_has_the_same_bits_for_1_2_and_7_workers(consumer: Any) -> None:
+def test_11_a_reduction_has_the_same_bits_for_1_2_and_7_workers(consumer: Any) -> None:
     values = array.array("d", (1.0 / (3 * i + 1) for i in range(50_000)))
     partial_sums = loomy.kernel(consumer.partial_sums_kernel)
     seen = set()

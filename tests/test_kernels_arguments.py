@@ -72,25 +72,25 @@ def x_is(kind: str) -> Any:
         "little-endian by name",
     ],
 )
-def test_what_is_read_may_lie_anyhow(saxpy: loomy.Kernel, kind: str) -> None:
+def test_12_what_is_read_may_lie_anyhow(saxpy: loomy.Kernel, kind: str) -> None:
     x, y = x_is(kind), np.ones(N)
     saxpy(x, y, 2.0)
     assert y.tolist() == (1 + 2 * np.asarray(x)).tolist()
 
 
-def test_what_is_written_may_be_strided_and_mirrored(saxpy: loomy.Kernel) -> None:
+def test_12_what_is_written_may_be_strided_and_mirrored(saxpy: loomy.Kernel) -> None:
     whole = np.zeros((N, 3))
     saxpy(np.arange(float(N)), whole[::-1, 1], 1.0)
     assert whole[:, 1].tolist() == [float(i) for i in reversed(range(N))]
     assert (whole[:, [0, 2]] == 0).all()
 
 
-def test_zero_length_arrays_are_fine(saxpy: loomy.Kernel) -> None:
+def test_12_zero_length_arrays_are_fine(saxpy: loomy.Kernel) -> None:
     saxpy(np.zeros(0), np.zeros(0), 1.0)
     saxpy(np.zeros((0, 5))[:, 2], np.zeros(0), 1.0)
 
 
-def test_fortran_order_is_fine_where_the_kernel_minds_strides(stencil: loomy.Kernel) -> None:
+def test_12_fortran_order_is_fine_where_the_kernel_minds_strides(stencil: loomy.Kernel) -> None:
     before = np.random.default_rng(0).random((30, 20))
     expected, fortran = np.zeros((30, 20)), np.zeros((30, 20), order="F")
     stencil(before, expected)
@@ -99,7 +99,7 @@ def test_fortran_order_is_fine_where_the_kernel_minds_strides(stencil: loomy.Ker
     assert expected.any()
 
 
-def test_fortran_order_is_refused_where_c_order_is_asked_for() -> None:
+def test_12_fortran_order_is_refused_where_c_order_is_asked_for() -> None:
     kernel = loomy.kernel(kernels("native.c").stencil, signature="from:f8[n,w]c to:f8[n,w]!")
     with pytest.raises(ValueError, match=r"argument 'from' must be C-contiguous"):
         kernel(np.zeros((5, 6), order="F"), np.zeros((5, 6)))
@@ -147,7 +147,7 @@ WRONG: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
 @pytest.mark.parametrize(
     ("arguments", "error", "message"), [row[1:] for row in WRONG], ids=[r[0] for r in WRONG]
 )
-def test_wrong_arguments_start_nothing(
+def test_12_wrong_arguments_start_nothing(
     saxpy: loomy.Kernel, arguments: tuple[Any, ...], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=r"kernel 'saxpy'.*" + message):
@@ -404,7 +404,7 @@ def test_elements_of_a_size_nobody_has_are_refused(saxpy: loomy.Kernel) -> None:
         assert (y == X).all()
 
 
-def test_a_number_that_is_written_is_an_array_without_dimensions() -> None:
+def test_12_a_number_that_is_written_is_an_array_without_dimensions() -> None:
     kernel = loomy.kernel(kernels("native.c").any, signature="seen:i8!")
     seen = np.zeros((), np.int64)
     kernel(seen, n=5)

@@ -22,7 +22,7 @@ RANGE = "int (intptr_t, intptr_t, void *)"
 
 
 @pytest.mark.parametrize("arguments", ["x:f8[n]!", "f8[n]!", "f8[:]!"])
-def test_a_range_function_with_a_signature_takes_one_block(arguments: str) -> None:
+def test_12_a_range_function_with_a_signature_takes_one_block(arguments: str) -> None:
     kernel = loomy.kernel(plain().number_range, signature=f"{RANGE}; {arguments}", name="number")
     room = np.full(64, -1.0)
     named = "'x'" if ":f8" in arguments else "1"

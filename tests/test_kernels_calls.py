@@ -86,7 +86,7 @@ def test_stencil_with_halo_is_what_numpy_computes(native: loomy.KernelLibrary) -
     assert (after[:, [0, -1]] == -1).all()
 
 
-def test_same_bits_for_1_2_and_7_workers_with_16_chunks(native: loomy.KernelLibrary) -> None:
+def test_11_same_bits_for_1_2_and_7_workers_with_16_chunks(native: loomy.KernelLibrary) -> None:
     random = np.random.default_rng(2)
     x, y = random.standard_normal((2, 123_457)) * 10.0 ** random.integers(-8, 8, 123_457)
     seen = set()

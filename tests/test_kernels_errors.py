@@ -95,7 +95,7 @@ THROWN: list[tuple[int, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "error", "message"), THROWN)
-def test_cpp_exception_types_map(kind: int, error: type[Exception], message: str) -> None:
+def test_10_cpp_exception_types_map(kind: int, error: type[Exception], message: str) -> None:
     kernel = kernels("throws.cpp").throw_kind
     with pytest.raises(error, match=message) as caught:
         kernel(kind, n=100)
@@ -103,7 +103,7 @@ def test_cpp_exception_types_map(kind: int, error: type[Exception], message: str
     assert "items" in caught.value.__notes__[0]
 
 
-def test_an_unwrapped_throw_does_not_kill_the_process() -> None:
+def test_10_an_unwrapped_throw_does_not_kill_the_process() -> None:
     kernel = kernels("throws.cpp").unwrapped
     for _ in range(20):
         with pytest.raises(
@@ -117,7 +117,7 @@ def test_an_unwrapped_throw_does_not_kill_the_process() -> None:
         assert pool.process(-1) == -1
 
 
-def test_a_throw_out_of_a_bare_function_does_not_kill_the_process() -> None:
+def test_10_a_throw_out_of_a_bare_function_does_not_kill_the_process() -> None:
     function = ctypes.CDLL(str(library("throws.cpp"))).bare_unwrapped
     kernel = loomy.kernel(function, signature="int (intptr_t, intptr_t, void *)")
     with pytest.raises(loomy.WorkerPanic, match="out of a bare function"):

@@ -36,7 +36,7 @@ pytestmark = [
 
 @examples(200)
 @given(data=st.data())
-def test_declared_arguments_against_numpy(data: Any) -> None:
+def test_12_declared_arguments_against_numpy(data: Any) -> None:
     room = new_room()
     x = data.draw(views(room, [1, 1, 1, 1, 0, 2]))
     y = data.draw(views(room, [1, 1, 1, 1, 0, 2]))

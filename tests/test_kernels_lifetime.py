@@ -40,7 +40,7 @@ def array(count: int = 1000) -> Any:
     return np.zeros(count).view(Array)
 
 
-def test_bytearray_can_be_resized_after_result(saxpy: loomy.Kernel) -> None:
+def test_03_bytearray_can_be_resized_after_result(saxpy: loomy.Kernel) -> None:
     x = bytearray(8000)
     with Pool(identity, size=2) as pool:
         for _ in range(200):
@@ -80,7 +80,7 @@ def resizable(held: bytearray) -> bool:
     return True
 
 
-def test_bytearray_can_be_resized_soon_after_a_dropped_result(poll: loomy.Kernel) -> None:
+def test_03_bytearray_can_be_resized_soon_after_a_dropped_result(poll: loomy.Kernel) -> None:
     with Pool(identity, size=1) as pool:
         for _ in range(20):
             held = bytearray(8)
@@ -91,7 +91,7 @@ def test_bytearray_can_be_resized_soon_after_a_dropped_result(poll: loomy.Kernel
             wait_until(functools.partial(resizable, held), timeout=1.0)
 
 
-def test_weakrefs_to_arguments_die(saxpy: loomy.Kernel) -> None:
+def test_03_weakrefs_to_arguments_die(saxpy: loomy.Kernel) -> None:
     with Pool(identity, size=2) as pool:
         x, y = array(), array()
         seen = [weakref.ref(x), weakref.ref(y)]
@@ -102,7 +102,7 @@ def test_weakrefs_to_arguments_die(saxpy: loomy.Kernel) -> None:
         del result
 
 
-def test_weakrefs_to_arguments_die_soon_after_a_dropped_result(saxpy: loomy.Kernel) -> None:
+def test_03_weakrefs_to_arguments_die_soon_after_a_dropped_result(saxpy: loomy.Kernel) -> None:
     with Pool(identity, size=2) as pool:
         x = array()
         seen = weakref.ref(x)
@@ -230,7 +230,7 @@ def test_an_error_nobody_looked_at_is_logged(caplog: pytest.LogCaptureFixture) -
     assert "item 4 is bad" in caplog.text
 
 
-def test_kernel_throughput_is_unchanged_while_another_thread_spins() -> None:
+def test_02_kernel_throughput_is_unchanged_while_another_thread_spins() -> None:
     """Completion takes no GIL: here another thread does not let go of it at all, and all launches end."""
     kernel = kernels("native.c").doze
     spin_in_c = ctypes.PyDLL(str(library("waits.c"))).wait_for_count  # keeps the GIL

@@ -232,7 +232,7 @@ def test_shutdown_with_a_timeout_stops_a_running_kernel(poll: loomy.Kernel) -> N
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_nested_loops_of_a_kernel_on_every_worker_at_once(size: int) -> None:
+def test_07_nested_loops_of_a_kernel_on_every_worker_at_once(size: int) -> None:
     nest = kernels("native.c").nest
     with Pool(identity, size=size) as pool:
         arrays = [np.zeros(500, np.int64) for _ in range(2 * size)]
@@ -243,7 +243,7 @@ def test_nested_loops_of_a_kernel_on_every_worker_at_once(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_python_jobs_on_every_worker_launch_kernels(size: int) -> None:
+def test_07_python_jobs_on_every_worker_launch_kernels(size: int) -> None:
     nest = kernels("native.c").nest
     all_at_once = threading.Barrier(size)
 

@@ -19,14 +19,14 @@ RUNS = int(os.environ.get("LOOMY_EXIT_RUNS", "3"))
 
 
 @pytest.mark.parametrize("call", scenarios_in("kernel_ctrl_c"))
-def test_ctrl_c_stops(call: str) -> None:
+def test_04_ctrl_c_stops(call: str) -> None:
     within, tries = (0.1, 5) if call.startswith("polling_kernel") else (0.5, 3)
     assert_soon_interrupted("kernel_ctrl_c", call, library("native.c"), within=within, tries=tries)
 
 
 @pytest.mark.timeout(60 + 3 * RUNS, method="thread")
 @pytest.mark.parametrize("state", scenarios_in("kernel_exit"))
-def test_exit_is_silent_with(state: str) -> None:
+def test_05_exit_is_silent_with(state: str) -> None:
     left = RUNS
     path = library("native.c")
     while left > 0:
@@ -36,7 +36,7 @@ def test_exit_is_silent_with(state: str) -> None:
             assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
-def test_exit_with_a_running_launch_takes_no_second() -> None:
+def test_05_exit_with_a_running_launch_takes_no_second() -> None:
     took = []
     for _ in range(3):
         begun = time.monotonic()
@@ -51,7 +51,7 @@ def test_exit_with_a_running_launch_takes_no_second() -> None:
 
 
 @pytest.mark.parametrize("case", scenarios_in("kernel_fork"))
-def test_fork(case: str) -> None:
+def test_06_fork(case: str) -> None:
     # from 3.12 on forking a process with threads warns; that is what is tested here
     flags = ("-W", "ignore::DeprecationWarning")
     finished = run_script("kernel_fork", case, library("native.c"), flags=flags)

@@ -186,7 +186,7 @@ MAKERS |= {f"LowLevelCallable of {maker}": low_level_callable(of) for maker, of 
 
 @pytest.mark.parametrize("integer", INTEGERS)
 @pytest.mark.parametrize("maker", MAKERS)
-def test_signature_matrix(maker: str, integer: str) -> None:
+def test_09_signature_matrix(maker: str, integer: str) -> None:
     kernel = loomy.kernel(MAKERS[maker](integer))
     assert kernel.shape == "range"
     out = np.full(1000, -1)
@@ -195,7 +195,7 @@ def test_signature_matrix(maker: str, integer: str) -> None:
 
 
 @pytest.mark.parametrize("integer", INTEGERS)
-def test_signature_matrix_of_numba(integer: str) -> None:
+def test_09_signature_matrix_of_numba(integer: str) -> None:
     kernel = loomy.kernel(numba_fill(integer))
     assert kernel.shape == "range"
     totals = np.zeros(2, np.int64)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import source_rules as rules
 from helpers import WAIT, Background, Gate, identity, run_program
+from named_tests import check_that_it_is_there, named_in, rows_of
 
 import loomy
 from loomy import Pool
 
-TESTS = Path(__file__).parent
-ROWS = re.findall(
-    r"^\| (\d+) \|.*\| (.*) \|$", (TESTS / "README.md").read_text(encoding="utf-8"), re.MULTILINE
-)
+ROWS = rows_of("What must survive")
 
 
 def test_every_scenario_has_its_tests() -> None:
@@ -27,15 +23,10 @@ def test_every_scenario_has_its_tests() -> None:
 
 @pytest.mark.parametrize(("number", "named"), ROWS, ids=[number for number, _ in ROWS])
 def test_the_tests_of_a_scenario_are_there(number: str, named: str) -> None:
-    tests = re.findall(r"`([\w/.]+\.(?:py|cpp))::([^`]+)`", named)
+    tests = named_in(named)
     assert tests, f"scenario {number} names no test"
     for file, test in tests:
-        text = (TESTS / file).read_text(encoding="utf-8")
-        if file.endswith(".py"):
-            pattern = rf"^(?:async )?def {test}\("
-        else:
-            pattern = rf'^TEST_CASE(?:_TEMPLATE)?\("{re.escape(test)}"'
-        assert re.search(pattern, text, re.MULTILINE), f"there is no {file}::{test}"
+        check_that_it_is_there(file, test)
 
 
 def test_09_shutdown_is_bounded_by_its_deadline_though_a_job_never_ends() -> None:

@@ -253,7 +253,7 @@ def test_another_capsule_is_not_opened(pool: AnyPool) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_power_of_integers_to_a_negative_exponent_raises_value_error(workers: AnyPool, way: str) -> None:
+def test_01_power_of_integers_to_a_negative_exponent_raises_value_error(workers: AnyPool, way: str) -> None:
     exponents = np.zeros(LARGE, dtype=int)
     exponents[-1] = -1
     with sharing(way):
