@@ -1,0 +1,190 @@
+"""`Worker.interrupt`: called for the job that was given up, once, and for no other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from helpers import LONG, WAIT, Background, Gate, in_threads, unraisable_errors
+
+import loomy
+from loomy import Context, Pool, Worker
+
+
+class Interruptible(Worker[int, int]):
+    """Processes until it is interrupted, and remembers who it was interrupted for."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.interrupted = threading.Event()
+        self.interrupts = 0
+        self.current = -1
+        self.hit: list[int] = []
+
+    def process(self, ctx: Context, payload: int) -> int:
+        self.current = payload
+        self.started.set()
+        if payload >= 0:
+            assert self.interrupted.wait(WAIT)
+        return payload
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+        self.hit.append(self.current)
+        self.interrupted.set()
+
+
+def one_worker(worker: Interruptible) -> Callable[[], Interruptible]:
+    return lambda: worker
+
+
+def test_interrupt_reaches_the_running_job_whose_timeout_passed() -> None:
+    worker = Interruptible()
+    with Pool.from_workers(one_worker(worker), size=1) as pool:
+        with pytest.raises(loomy.JobTimedOut):
+            pool.process(1, timeout=0.3)
+        assert worker.interrupted.wait(WAIT)
+        assert pool.process(-1) == -1
+    assert worker.hit == [1]
+
+
+def test_interrupt_reaches_the_running_job_whose_context_was_cancelled() -> None:
+    worker = Interruptible()
+    with Pool.from_workers(one_worker(worker), size=1) as pool:
+        ctx = Context()
+        caller = Background(lambda: pool.process(1, ctx=ctx))
+        assert worker.started.wait(WAIT)
+        ctx.cancel()
+        with pytest.raises(loomy.JobCancelled):
+            caller.result()
+        assert pool.process(-1) == -1
+    assert worker.interrupts == 1
+
+
+def test_interrupt_reaches_the_running_job_whose_result_was_cancelled() -> None:
+    worker = Interruptible()
+    with Pool.from_workers(one_worker(worker), size=1) as pool:
+        result = pool.process_async(1)
+        assert worker.started.wait(WAIT)
+        assert result.cancel()
+        assert pool.process(-1) == -1
+    assert worker.interrupts == 1
+
+
+def test_interrupt_is_called_once_for_an_abandoned_job_however_often_it_is_given_up() -> None:
+    worker = Interruptible()
+    with Pool.from_workers(one_worker(worker), size=1) as pool:
+        ctx = Context()
+        result = pool.process_async(1, ctx=ctx)
+        assert worker.started.wait(WAIT)
+        result.cancel()
+        ctx.cancel()
+        result.cancel()
+        assert pool.process(-1) == -1
+    assert worker.interrupts == 1
+
+
+def test_interrupt_is_not_called_for_a_job_that_ended_by_itself() -> None:
+    worker = Interruptible()
+    with Pool.from_workers(one_worker(worker), size=1) as pool:
+        for _ in range(100):
+            ctx = Context()
+            pool.process(-1, ctx=ctx)
+            ctx.cancel()
+    assert worker.interrupts == 0
+
+
+def test_interrupt_is_not_called_for_a_queued_job() -> None:
+    with Gate() as gate:
+        interrupts: list[int] = []
+
+        class Gated(Worker[int, int]):
+            def process(self, ctx: Context, payload: int) -> int:
+                return gate.block(payload)
+
+            def interrupt(self) -> None:
+                interrupts.append(1)
+
+        with Pool.from_workers(Gated, size=1) as pool:
+            pool.process_async(1)
+            gate.wait_entered()
+            pool.process_async(2).cancel()
+            with pytest.raises(loomy.JobTimedOut):
+                pool.process(3, timeout=0.02)
+            gate.open()
+    assert interrupts == []
+
+
+def test_interrupt_never_hits_another_job() -> None:
+    given_up: set[int] = set()
+    lock = threading.Lock()
+
+    class Checked(Worker[int, int]):
+        def __init__(self) -> None:
+            self.current: int | None = None
+
+        def process(self, ctx: Context, payload: int) -> int:
+            self.current = payload
+            for _ in range(payload % 7 * 20):
+                pass
+            self.current = None
+            return payload
+
+        def interrupt(self) -> None:
+            current = self.current
+            # a job that has just been left is no other job; one that nobody gave up is
+            if current is not None:
+                with lock:
+                    interrupted.append(current)
+
+    interrupted: list[int] = []
+    with Pool.from_workers(Checked, size=2) as pool:
+
+        def caller(index: int) -> None:
+            for i in range(25_000 if LONG else 500):
+                number = index * 25_000 + i
+                if i % 2:
+                    assert pool.process(number) == number
+                    continue
+                result = pool.process_async(number)
+                if result.cancel():
+                    with lock:
+                        given_up.add(number)
+                else:
+                    assert result.wait(WAIT) == number
+
+        in_threads(4, caller)
+    assert set(interrupted) <= given_up
+
+
+def test_interrupt_that_raises_is_reported_and_changes_nothing() -> None:
+    class Grumpy(Interruptible):
+        def interrupt(self) -> None:
+            super().interrupt()
+            raise ValueError("grumpy")
+
+    worker = Grumpy()
+    with unraisable_errors() as reported:
+        with Pool.from_workers(one_worker(worker), size=1) as pool:
+            result = pool.process_async(1)
+            assert worker.started.wait(WAIT)
+            assert result.cancel()
+            assert pool.process(-1) == -1
+        assert [str(error) for error in reported] == ["grumpy"]
+
+
+def test_interrupt_that_blocks_does_not_hold_up_the_caller_that_gave_up() -> None:
+    with Gate() as gate:
+
+        class Slow(Interruptible):
+            def interrupt(self) -> None:
+                super().interrupt()
+                gate.block(0)
+
+        worker = Slow()
+        with Pool.from_workers(one_worker(worker), size=1) as pool:
+            with pytest.raises(loomy.JobTimedOut):
+                pool.process(1, timeout=0.3)
+            gate.wait_entered()
+            gate.open()
