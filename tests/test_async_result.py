@@ -448,18 +448,6 @@ def test_done_callback_that_raises_is_reported_and_stops_nothing(caplog: pytest.
         ] or "from the callback" in caplog.text
 
 
-def test_done_callback_that_raises_system_exit_leaves_the_worker_alive() -> None:
-    def bad(_: AsyncResult[int]) -> None:
-        raise SystemExit(3)
-
-    with unraisable_errors(), Gate() as gate, Pool(gate.block, size=1) as pool:
-        result = pool.process_async(4)
-        gate.wait_entered()
-        result.add_done_callback(bad)
-        gate.open()
-        assert pool.process_async(5).wait(WAIT) == 5
-
-
 def test_done_callback_may_submit_to_the_same_pool() -> None:
     chained: list[AsyncResult[int]] = []
     submitted = threading.Event()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 import pytest
-from helpers import LONG, WAIT, Background, Gate, in_threads, unraisable_errors
+from helpers import LONG, WAIT, Background, Gate, in_threads
 
 import loomy
 from loomy import Context, Pool, Worker
@@ -163,22 +163,6 @@ def test_interrupt_never_hits_another_job() -> None:
         in_threads(callers, caller)
     assert Counter(hits) == Counter(given_up)
     assert len(given_up) >= rounds * callers // len(patience)
-
-
-def test_interrupt_that_raises_is_reported_and_changes_nothing() -> None:
-    class Grumpy(Interruptible):
-        def interrupt(self) -> None:
-            super().interrupt()
-            raise ValueError("grumpy")
-
-    worker = Grumpy()
-    with unraisable_errors() as reported:
-        with Pool.from_workers(one_worker(worker), size=1) as pool:
-            result = pool.process_async(1)
-            assert worker.started.wait(WAIT)
-            assert result.cancel()
-            assert pool.process(-1) == -1
-        assert [str(error) for error in reported] == ["grumpy"]
 
 
 def test_interrupt_that_blocks_does_not_hold_up_the_caller_that_gave_up() -> None:

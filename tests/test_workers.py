@@ -193,22 +193,6 @@ def test_terminate_that_raises_is_reported_and_the_pool_closes() -> None:
         assert [str(error) for error in reported] == ["untidy"] * 2
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-def test_terminate_that_raises_anything_stops_no_other_worker(error: type[BaseException]) -> None:
-    ended = threading.Semaphore(0)
-
-    class Untidy(Echo):
-        def terminate(self) -> None:
-            ended.release()
-            raise error
-
-    with unraisable_errors():
-        pool = Pool.from_workers(Untidy, size=3)
-        pool.close()
-    for _ in range(3):
-        assert ended.acquire(timeout=WAIT)
-
-
 def test_factory_that_raises_fails_the_waiting_jobs_with_worker_closed() -> None:
     error = ValueError("no database")
 
