@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import logging
 import math
 import threading
 from typing import Any
@@ -448,18 +447,6 @@ def test_done_callback_that_raises_is_reported_and_stops_nothing(caplog: pytest.
         ] or "from the callback" in caplog.text
 
 
-def test_done_callback_that_raises_system_exit_leaves_the_worker_alive() -> None:
-    def bad(_: AsyncResult[int]) -> None:
-        raise SystemExit(3)
-
-    with unraisable_errors(), Gate() as gate, Pool(gate.block, size=1) as pool:
-        result = pool.process_async(4)
-        gate.wait_entered()
-        result.add_done_callback(bad)
-        gate.open()
-        assert pool.process_async(5).wait(WAIT) == 5
-
-
 def test_done_callback_may_submit_to_the_same_pool() -> None:
     chained: list[AsyncResult[int]] = []
     submitted = threading.Event()
@@ -557,87 +544,6 @@ def test_result_outlives_its_pool() -> None:
     del pool
     gc.collect()
     assert result.wait(0) == 8
-
-
-def unretrieved(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == "loomy" and record.levelno == logging.ERROR]
-
-
-def test_exception_nobody_retrieved_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    with Pool(fail_on_negative, size=1) as pool:
-        result = pool.process_async(-41)
-        wait_until(result.done)
-        del result
-        gc.collect()
-        wait_until(lambda: bool(unretrieved(caplog)), "the report")
-    gc.collect()
-    assert len(unretrieved(caplog)) == 1
-    assert "negative: -41" in caplog.text
-
-
-def test_exception_of_a_result_dropped_before_its_job_ended_is_logged_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with Gate() as gate:
-
-        def job(payload: int) -> int:
-            gate.block(payload)
-            raise ValueError("unheard")
-
-        with Pool(job, size=1) as pool:
-            pool.process_async(1)
-            gate.wait_entered()
-            gate.open()
-    wait_until(lambda: gc.collect() >= 0 and bool(unretrieved(caplog)), "the report")
-    assert len(unretrieved(caplog)) == 1
-
-
-def test_exception_that_was_retrieved_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with Pool(fail_on_negative, size=1) as pool:
-        result = pool.process_async(-1)
-        assert isinstance(result.exception(WAIT), ValueError)
-        other = pool.process_async(-2)
-        with pytest.raises(ValueError, match="negative"):
-            other.wait(WAIT)
-        del result, other
-        gc.collect()
-    gc.collect()
-    assert unretrieved(caplog) == []
-
-
-def test_cancelled_result_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with Gate() as gate, Pool(gate.block, size=1) as pool:
-        pool.process_async(1)
-        gate.wait_entered()
-        queued = pool.process_async(2)
-        queued.cancel()
-        del queued
-        gc.collect()
-        gate.open()
-    gc.collect()
-    assert unretrieved(caplog) == []
-
-
-def test_unretrieved_exception_that_cannot_be_shown_is_still_reported(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Shy(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("no words")
-
-        __repr__ = __str__
-
-    def job(_: int) -> int:
-        raise Shy
-
-    with unraisable_errors() as reported, Pool(job, size=1) as pool:
-        result = pool.process_async(1)
-        wait_until(result.done)
-        del result
-        gc.collect()
-    gc.collect()
-    assert reported == []
-    assert len(unretrieved(caplog)) == 1
 
 
 def test_repr_tells_the_state() -> None:

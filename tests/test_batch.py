@@ -223,13 +223,6 @@ def test_batches_from_many_threads_do_not_mix() -> None:
             assert collected == list(range(index * 1000, index * 1000 + 200))
 
 
-def test_large_batch() -> None:
-    with Pool(identity, size=2) as pool:
-        results, errors = pool.process_batch(range(200_000))
-    assert results == list(range(200_000))
-    assert not any(errors)
-
-
 def test_caller_takes_a_free_slot_and_works_on_the_batch() -> None:
     with Pool(thread_of_job, size=1) as pool:
         results, _ = pool.process_batch(range(10))

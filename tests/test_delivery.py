@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import LONG, WAIT, identity, in_threads, wait_until
+from helpers import LONG, WAIT, identity, in_threads
 
 from loomy import Pool
 
@@ -109,11 +109,13 @@ def test_no_wake_up_is_lost_beside_many_sleepers() -> None:
 def test_a_million_queued_jobs() -> None:
     count = 1_000_000 if LONG else 200_000
     with Pool(identity, size=0) as pool:
-        for i in range(count):
-            pool.process_async(i)
+        results = [pool.process_async(i) for i in range(count)]
         assert pool.queue_length == count
         pool.size = 2
-        wait_until(lambda: pool.queue_length == 0)
+        assert sum(result.wait(WAIT) for result in results) == count * (count - 1) // 2
+        stats = pool.stats()
+    assert (stats.submitted, stats.completed, stats.queued) == (count, count, 0)
+    assert stats.peak_queued == count
 
 
 def test_submitters_that_come_and_go() -> None:

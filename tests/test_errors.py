@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import copy
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import WAIT, identity
+from helpers import WAIT, identity, wait_until
 
 import loomy
 from loomy import Context, Pool, Worker
@@ -286,3 +287,55 @@ def test_error_of_a_job_has_no_context_of_its_own() -> None:
         error = pool.process_async(1).exception(WAIT)
         assert error is not None
         assert error.__context__ is None
+
+
+class Unpicklable(Exception):
+    """What a job raises is never pickled, so that this matters to nobody."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise RuntimeError("cannot be pickled")
+
+
+def raise_unpicklable(_: int) -> int:
+    raise Unpicklable("as it is")
+
+
+@pytest.mark.parametrize("affinity", ["any", "worker"])
+def test_exception_whose_pickling_raises_arrives_as_itself(affinity: Any) -> None:
+    with Pool(raise_unpicklable, size=1, affinity=affinity) as pool:
+        calls: list[Callable[[], object]] = [
+            lambda: pool.process(1),
+            lambda: pool.process(1, timeout=WAIT),
+            lambda: pool.process_async(1).wait(WAIT),
+            lambda: next(pool.map([1])),
+        ]
+        for call in calls:
+            with pytest.raises(Unpicklable, match="as it is"):
+                call()
+        batch = pool.process_batch([1, 2])
+        assert [type(error) for error in batch.errors] == [Unpicklable] * 2
+        with pytest.raises(ExceptionGroup) as caught:
+            batch.raise_for_errors()
+        assert caught.value.exceptions == tuple(batch.errors)
+    with loomy.Executor(1) as executor, pytest.raises(Unpicklable, match="as it is"):
+        executor.submit(raise_unpicklable, 1).result(WAIT)
+
+
+def test_exception_whose_pickling_raises_is_logged_if_nobody_looks(caplog: pytest.LogCaptureFixture) -> None:
+    with Pool(raise_unpicklable, size=1) as pool:
+        pool.process_async(1)
+    wait_until(lambda: gc.collect() >= 0 and "as it is" in caplog.text)
+
+
+def test_error_whose_cause_cannot_be_pickled_survives_pickling() -> None:
+    class Never(Worker[int, int]):
+        def __init__(self) -> None:
+            raise_unpicklable(1)
+
+        def process(self, ctx: Context, payload: int) -> int:
+            return payload
+
+    with Pool.from_workers(Never, size=1) as pool, pytest.raises(loomy.WorkerClosed) as caught:
+        pool.process(1)
+    assert type(caught.value.__cause__) is Unpicklable
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -453,25 +453,6 @@ def test_pool_whose_last_reference_goes_inside_a_job_its_caller_runs() -> None:
         use()
 
 
-def test_pool_that_is_closed_by_a_finaliser() -> None:
-    closed = threading.Event()
-
-    class Owner:
-        def __init__(self) -> None:
-            self.pool = Pool(double, size=1, affinity="worker")
-
-        def __del__(self) -> None:
-            self.pool.close()
-            closed.set()
-
-    def use() -> None:
-        assert Owner().pool.process(4) == 8
-
-    use()
-    gc.collect()
-    assert closed.wait(WAIT)
-
-
 def test_finaliser_may_submit_while_another_submission_is_under_way() -> None:
     answers: list[AsyncResult[int]] = []
 

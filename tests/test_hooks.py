@@ -17,7 +17,6 @@ from helpers import (
     identity,
     in_threads,
     thread_of_job,
-    unraisable_errors,
     wait_until,
 )
 
@@ -347,34 +346,6 @@ def test_what_is_no_hooks_object_is_a_type_error(hooks: Any) -> None:
         Pool(double, size=1, hooks=hooks)
     with Pool(double, size=1) as pool, pytest.raises(TypeError):
         pool.set_hooks(hooks)
-
-
-HOOK_NAMES = ["on_job_start", "on_job_complete", "on_job_error", "on_worker_start", "on_worker_stop"]
-
-
-@pytest.mark.parametrize("name", HOOK_NAMES)
-@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-@AFFINITIES
-def test_hook_that_raises_is_reported_and_changes_nothing(
-    name: str, error: type[BaseException], affinity: Any
-) -> None:
-    class Bad(Hooks[int, int]):
-        pass
-
-    def bad(*_: object) -> None:
-        raise error("from the hook")
-
-    setattr(Bad, name, bad)
-    with unraisable_errors() as reported:
-        with Pool(fail_on_negative, size=1, hooks=Bad(), affinity=affinity) as pool:
-            assert pool.process(4) == 4
-            with pytest.raises(ValueError, match="negative"):
-                pool.process(-4)
-            assert pool.process_async(5).wait(WAIT) == 5
-        stats = pool.stats()
-        assert reported
-        assert {type(each) for each in reported} == {error}
-    assert (stats.completed, stats.failed) == (2, 1)
 
 
 def test_set_hooks_applies_to_existing_workers() -> None:

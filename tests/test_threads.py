@@ -7,7 +7,6 @@ import os
 import pathlib
 import sys
 import threading
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -256,53 +255,6 @@ def test_worker_id_is_that_of_the_slot() -> None:
         ids = pool.process_batch(range(3)).raise_for_errors()
     assert {0, 1, 2} == set(ids)
     assert loomy.current_worker_id() is None
-
-
-def test_fewer_threads_than_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = threading.Thread.start
-    count = 0
-
-    def failing(thread: threading.Thread) -> None:
-        nonlocal count
-        if thread.name.startswith("scarce-"):
-            count += 1
-            if count > 1:
-                raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", failing)
-    with Pool(identity, size=4, name="scarce") as pool:
-        results = [pool.process_async(i) for i in range(500)]
-        assert [result.wait(WAIT) for result in results] == list(range(500))
-
-
-def test_without_any_thread_a_submission_fails_clearly_and_later_ones_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start = threading.Thread.start
-    forbidden = True
-
-    def failing(thread: threading.Thread) -> None:
-        if forbidden and thread.name.startswith("scarce-"):
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    runs = Counter[int]()
-
-    def job(payload: int) -> int:
-        runs[payload] += 1
-        return 2 * payload
-
-    monkeypatch.setattr(threading.Thread, "start", failing)
-    with Pool(job, size=1, name="scarce", affinity="worker") as pool:
-        for refused in (pool.process_async, pool.process):
-            with pytest.raises(RuntimeError, match="has no worker thread"):
-                refused(4)
-        forbidden = False
-        results = [pool.process_async(i) for i in range(300)]
-        assert [result.wait(WAIT) for result in results] == [2 * i for i in range(300)]
-        assert set(runs.values()) == {1}
-        assert pool.stats().submitted == 300
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")

@@ -232,10 +232,42 @@ def pool_used_in_atexit() -> None:
 
 
 def pool_closed_in_atexit() -> None:
+    _pool_ended_in_atexit("close")
+
+
+def pool_shut_down_in_atexit() -> None:
+    _pool_ended_in_atexit("shutdown")
+
+
+def _pool_ended_in_atexit(end: str) -> None:
     pool = Pool(identity, size=2)
     pool.process_batch(range(1000))
-    atexit.register(pool.close)
-    atexit.register(pool.shutdown)
+    kept.extend(pool.process_async(i) for i in range(1000))
+    atexit.register(getattr(pool, end))
+
+
+def pool_made_and_closed_in_atexit() -> None:
+    _pool_made_and_ended_in_atexit("close")
+
+
+def pool_made_and_shut_down_in_atexit() -> None:
+    _pool_made_and_ended_in_atexit("shutdown")
+
+
+def _pool_made_and_ended_in_atexit(end: str) -> None:
+    def work() -> None:
+        pool = Pool(identity, size=2, affinity="worker")
+        results = [pool.process_async(i) for i in range(1000)]
+        getattr(pool, end)()
+        for i, result in enumerate(results):
+            try:
+                if result.wait(WAIT) != i:
+                    say("wrong result")
+            except loomy.PoolNotRunning:
+                if end == "shutdown":
+                    say("a job that was accepted did not run")
+
+    atexit.register(work)
 
 
 def pending_deadline() -> None:
@@ -300,6 +332,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         pool_made_in_atexit,
         pool_used_in_atexit,
         pool_closed_in_atexit,
+        pool_shut_down_in_atexit,
+        pool_made_and_closed_in_atexit,
+        pool_made_and_shut_down_in_atexit,
         pending_deadline,
         pool_in_a_cycle_with_its_jobs,
         callback_that_submits_again,
