@@ -197,6 +197,7 @@ void pool::run_claimed(job& next, frame& where) {
     // start.
     const bool started = !options_.interruptible || !next.finished();
     const bool succeeded = started && next.run(where);
+    if (!started) next.skip(where);
     if (timed) at.stats.record_run(now_ns() - start);
 
     owned_counter& outcome = succeeded ? at.stats.completed : at.stats.failed;
