@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import LONG, WAIT, in_threads
+from helpers import LONG, WAIT, Background, in_threads, wait_until
 
 import loomy
-from loomy import AsyncResult, Context, Hooks, Pool
+from loomy import AsyncResult, Context, Hooks, Pool, Worker
 
 EACH = 3000 if LONG else 300  # jobs of each of the threads
 THREADS = 4
@@ -41,6 +43,10 @@ class Told(Hooks[int, int]):
     def on_job_error(self, payload: int, error: BaseException, duration: float) -> None:
         with self.lock:
             self.ended.append((payload, type(error).__name__))
+
+
+class Payload:
+    """Weakly referable."""
 
 
 def spin(microseconds: float) -> None:
@@ -147,3 +153,52 @@ def test_caller_hooks_and_statistics_agree_on_each_job(
     assert {payload for payload, end in saw.items() if end in ("value", "ValueError")} <= set(ran)
     assert all((end == "ValueError") <= (payload % 3 == 0) for payload, end in saw.items())
     assert all((end == "value") <= (payload % 3 != 0) for payload, end in saw.items())
+
+
+def test_payload_dies_with_a_job_given_up_as_it_starts() -> None:
+    """Its deadline is far away, and what watches for that must not keep it."""
+
+    class Echo(Worker[Payload, None]):
+        def process(self, ctx: Context, payload: Payload) -> None:
+            pass
+
+    payloads: list[weakref.ref[Payload]] = []
+    with Pool.from_workers(Echo, size=2) as pool:
+        for i in range(EACH * 5):
+            payload = Payload()
+            payloads.append(weakref.ref(payload))
+            result = pool.process_async(payload, timeout=3600)
+            spin(i % 40)
+            result.cancel()
+            with contextlib.suppress(loomy.JobCancelled):
+                result.wait(WAIT)
+            del payload, result
+        wait_until(lambda: all(payload() is None for payload in payloads), "the end of all payloads")
+
+
+def test_deadline_that_passes_while_a_close_refuses_a_batch() -> None:
+    """Of each item caller, hooks and statistics say the same, whichever of the two was faster."""
+    refusing, collected = threading.Event(), threading.Event()
+    told: Ends = {}
+
+    class Slow(Hooks[int, int]):
+        def on_job_error(self, payload: int, error: BaseException, duration: float) -> None:
+            told[payload] = type(error).__name__
+            if not refusing.is_set():
+                refusing.set()
+                collected.wait(WAIT)
+
+    pool: Pool[int, int] = Pool(abs, size=0, hooks=Slow())
+    batch = pool.process_batch_async(range(50), timeout=0.2)
+    closer = Background(pool.close)
+    assert refusing.wait(WAIT)
+    errors = batch.wait(WAIT).errors
+    collected.set()
+    closer.result()
+    pool.close()
+    saw = {payload: type(error).__name__ for payload, error in enumerate(errors)}
+    assert told == saw
+    stats = pool.stats()
+    ends = Counter(saw.values())
+    assert (stats.timed_out, stats.failed) == (ends["JobTimedOut"], ends["PoolNotRunning"])
+    assert stats.submitted == 50
