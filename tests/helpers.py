@@ -168,10 +168,16 @@ def fail_on_negative(payload: int) -> int:
 
 
 def run_script(
-    name: str, *arguments: object, timeout: float = 45.0, flags: tuple[str, ...] = ()
+    name: str,
+    *arguments: object,
+    timeout: float = 45.0,
+    flags: tuple[str, ...] = (),
+    preload: pathlib.Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs tests/scripts/<name>.py in a fresh interpreter; a hang is a failure that shows its output."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
+    if preload is not None:  # after a sanitizer's runtime, which must be the first
+        environment["LD_PRELOAD"] = f"{environment.get('LD_PRELOAD', '')} {preload}".strip()
     command = [sys.executable, *flags, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
     with subprocess.Popen(
         command,

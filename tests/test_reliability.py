@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 import source_rules as rules
-from helpers import WAIT, Background, Gate, identity, run_program
+from helpers import SCRIPTS, WAIT, Background, Gate, identity, run_program, run_script
+from kernel_tools import CC, compiled
 from named_tests import check_that_it_is_there, named_in, rows_of
 
 import loomy
@@ -153,20 +155,49 @@ assert gone() is None and pool.stats().completed == 40
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
-SYSTEM_CLOCK = (
-    r"\bsystem_clock\b|\bCLOCK_REALTIME\b|\bFUTEX_CLOCK_REALTIME\b|\bgettimeofday\b|\bhigh_resolution_clock\b"
+# What reads the system clock in C++ and C, and what waits until a time of it.
+SYSTEM_CLOCK = r"\b(?:{})\b|\btime\((?:NULL|nullptr|0|&\w+)\)".format(
+    "|".join(
+        (
+            "system_clock|high_resolution_clock|utc_clock|tai_clock|gps_clock|file_clock",
+            "CLOCK_REALTIME(?:_COARSE)?|FUTEX_CLOCK_REALTIME|TIME_UTC|gettimeofday|timespec_get|ftime",
+            "sem_timedwait|pthread_cond_timedwait|pthread_mutex_timedlock|pthread_rwlock_timed(?:rd|wr)lock",
+            "pthread_timedjoin_np|mq_timed(?:send|receive)|cnd_timedwait|mtx_timedlock",
+        )
+    )
 )
+SYSTEM_CLOCK_OF_PYTHON = r"\btime\.time(?:_ns)?\(|\bCLOCK_REALTIME\b|\bdatetime\b"
 
 
-def test_26_no_wait_looks_at_the_system_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_26_no_wait_looks_at_the_system_clock() -> None:
     found = [
         spot for file in rules.sources("cpp", ".hpp", ".h", ".cpp") for spot in file.in_code(SYSTEM_CLOCK)
     ]
     found += [
-        spot for file in rules.sources("python", ".py") for spot in file.in_text(r"\btime\.time(?:_ns)?\(")
+        spot for file in rules.sources("python", ".py") for spot in file.in_text(SYSTEM_CLOCK_OF_PYTHON)
     ]
     assert not found
-    # Nor does a wait ask Python's: a day has passed at every look.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "auto until = std::chrono::system_clock::now() + 1s;",
+        "clock_gettime(CLOCK_REALTIME_COARSE, &now);",
+        "while (sem_timedwait(&semaphore, &until) != 0) {}",
+        "pthread_cond_timedwait(&condition, &mutex, &until);",
+        "pthread_mutex_timedlock(&mutex, &until);",
+        "pthread_rwlock_timedrdlock(&lock, &until);",
+        "const auto now = std::time(nullptr);",
+        "timespec_get(&now, TIME_UTC);",
+    ],
+)
+def test_26_the_system_clock_would_be_found(line: str) -> None:
+    assert rules.Source("cpp/loomy/sync/parker.cpp", line).in_code(SYSTEM_CLOCK)
+
+
+def test_26_no_wait_asks_python_for_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day has passed at every look."""
     day = 86_400.0
     looks = iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: next(looks) * day)
@@ -178,3 +209,11 @@ def test_26_no_wait_looks_at_the_system_clock(monkeypatch: pytest.MonkeyPatch) -
         assert waiter.result() == 3
     with Pool(identity, size=1) as other:
         assert other.process(1, timeout=5) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads a library")
+@pytest.mark.skipif(CC is None, reason="needs a C compiler (cc)")
+def test_26_waits_take_their_time_while_the_system_clock_jumps() -> None:
+    shim = compiled(SCRIPTS / "jumping_clock.c", "-fvisibility=default")
+    finished = run_script("jumping_clock", preload=shim)
+    assert finished.returncode == 0, finished.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import LONG
+from soak.shared import growth
 
 MINUTES = 1.0 if LONG else 0.1
 
@@ -26,3 +27,10 @@ def test_everything_at_once_with_faults_survives() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "VERDICT: passed" in done.stdout
+
+
+def test_memory_that_goes_on_growing_is_told_from_a_warm_up() -> None:
+    warmed_up = [20.0, 30.0, 40.0] + [45.0, 50.0, 43.0] * 20
+    assert growth(warmed_up) <= 0
+    assert growth([size + 2 * second for second, size in enumerate(warmed_up)]) > 20
+    assert growth([]) == growth([20.0, 40.0, 60.0]) == 0.0

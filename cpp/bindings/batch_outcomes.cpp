@@ -35,23 +35,33 @@ bool python_batch::put_failure(std::uint64_t index, PyObject* error) {
     return true;
 }
 
-void python_batch::payloads_abandoned(range which, phase as) {
-    if (which.empty()) return;
+// A close refuses what is left of a batch while it may be abandoned and collected at the same time: then the
+// items that were not refused in time have the batch's answer, for the caller, the hooks and the books.
+std::uint64_t python_batch::payloads_abandoned(range which, phase as) {
+    if (which.empty()) return 0;
     const gil::attached scope;
-    if (!scope) return;
+    if (!scope) return which.size();
     PyObject* const error = item_error(as);
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
+    std::uint64_t too_late = 0;
     for (std::uint64_t i = which.begin; error != nullptr && i < which.end; ++i) {
         PyObject* const payload = items_.take(i);
-        if (payload == nullptr) continue; // who has collected the batch has seen to this one
-        if (table != nullptr) tell_job_error(table, payload, error, 0.0);
+        const bool stands = payload != nullptr && put_failure(i, error);
+        if (!stands) {
+            ++too_late;
+            home->core->count_abandoned_item(state());
+        }
+        if (payload == nullptr) continue; // who has collected the batch has told the hooks, too
+        PyObject* const told = table == nullptr ? nullptr : stands ? Py_NewRef(error) : item_error(state());
+        if (told != nullptr) tell_job_error(table, payload, told, 0.0);
+        Py_XDECREF(told);
         Py_DECREF(payload);
-        (void)put_failure(i, error);
         mark(i, batch_stream::outcome::failure);
     }
     PyErr_Clear();
     Py_XDECREF(table);
     Py_XDECREF(error);
+    return which.size() - too_late;
 }
 
 void python_batch::on_abandoned(phase as, bool) {

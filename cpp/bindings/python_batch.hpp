@@ -40,7 +40,7 @@ class python_batch final : public batch {
 
     bool joins(frame& where) override;
     std::uint64_t take_part(frame& where) override;
-    void payloads_abandoned(range which, phase as) override;
+    std::uint64_t payloads_abandoned(range which, phase as) override;
     void on_abandoned(phase as, bool was_running) override;
     void dispose() override;
 

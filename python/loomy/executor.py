@@ -15,7 +15,7 @@ from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from loomy import _loomy
-from loomy._loomy import ExecutorBase, FutureBase
+from loomy._loomy import Context, ExecutorBase, FutureBase
 from loomy._options import checked
 from loomy.stats import PoolStats
 
@@ -126,7 +126,7 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
             # Nobody, subclass or mock, has another idea of submitting: one batch, not a future for each call.
             spread = len(iterables) != 1
             return self._map(fn, zip(*iterables, strict=False) if spread else iterables[0], spread, timeout)
-        end = None if timeout is None else timeout + time.monotonic()
+        end = Context(timeout).deadline  # which takes what every timeout may be, and refuses the same
         arguments = zip(*iterables, strict=False)
         if buffersize is None:
             futures = deque([submit(fn, *args) for args in arguments])

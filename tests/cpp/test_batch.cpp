@@ -79,9 +79,10 @@ class probe_batch final : public batch {
         into_.inside.fetch_sub(1);
         return done;
     }
-    void payloads_abandoned(range which, phase) override {
+    std::uint64_t payloads_abandoned(range which, phase) override {
         for (std::uint64_t i = which.begin; i < which.end; ++i)
             into_.refusals[i].fetch_add(1, std::memory_order_relaxed);
+        return which.size();
     }
     void on_abandoned(phase, bool) override { into_.abandoned.fetch_add(1); }
     void dispose() override {

@@ -62,7 +62,7 @@ def wait_until_asleep(thread: threading.Thread) -> None:
     end = time.monotonic() + WAIT
     while streak < 10 and time.monotonic() < end:
         streak = streak + 1 if is_asleep(thread.native_id) else 0
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
 class CtrlC:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,13 @@ def exception() -> None:
     interrupt(pool, result.exception)
 
 
+def exception_with_a_timeout() -> None:
+    pool = Pool(job, size=1)
+    result = pool.process_async(0)
+    interrupt(pool, lambda: result.exception(WAIT))
+    assert result.exception(WAIT) is None
+
+
 def process_batch() -> None:
     pool = Pool(job, size=1, affinity="worker")
     interrupt(pool, lambda: pool.process_batch([0, 1, 2]))
@@ -124,6 +132,20 @@ def map_unordered() -> None:
     interrupt(pool, lambda: next(pool.map([0, 1, 2], ordered=False)))
 
 
+def loop_over_a_map() -> None:
+    """It took the results before; what had not started, of an endless map, never does."""
+    pool = Pool(job, size=1, affinity="worker")
+    seen: list[int] = []
+
+    def loop() -> None:
+        for each in pool.map(itertools.chain([3, 4], itertools.repeat(0)), buffer=4):
+            seen.append(each)
+
+    interrupt(pool, loop)
+    assert seen == [3, 4]
+    assert pool.stats().submitted < 20
+
+
 def shutdown() -> None:
     pool = stuck_pool()
     interrupt(pool, pool.shutdown, reusable=False)
@@ -134,24 +156,63 @@ def shutdown_with_a_timeout() -> None:
     interrupt(pool, lambda: pool.shutdown(WAIT), reusable=False)
 
 
+def shutdown_with_a_context() -> None:
+    pool = stuck_pool()
+    context = Context()
+    interrupt(pool, lambda: pool.shutdown(ctx=context), reusable=False)
+    assert not context.cancelled
+
+
+def leaving_the_block() -> None:
+    pool = Pool(job, size=1)
+
+    def block() -> None:
+        with pool:
+            pool.process_async(0)
+
+    interrupt(pool, block, reusable=False)
+
+
+def leaving_the_block_on_an_exception() -> None:
+    pool = Pool(job, size=1)
+
+    def block() -> None:
+        with pool:
+            pool.process_async(0)
+            assert started.wait(WAIT)
+            raise ValueError("Ctrl-C is raised instead")
+
+    interrupt(pool, block, reusable=False)
+
+
 def close() -> None:
     pool = stuck_pool()
     interrupt(pool, pool.close, reusable=False)
 
 
-def set_size() -> None:
+def shrinking(shrink: Callable[[Pool[int, int]], object]) -> None:
     pool = stuck_pool()
-
-    def shrink() -> None:
-        pool.set_size(0)
 
     def shrink_and_grow() -> None:
         try:
-            shrink()
+            shrink(pool)
         finally:
+            assert pool.size == 0
             pool.set_size(1, wait=False)
 
     interrupt(pool, shrink_and_grow)
+
+
+def set_size() -> None:
+    shrinking(lambda pool: pool.set_size(0))
+
+
+def set_size_with_a_timeout() -> None:
+    shrinking(lambda pool: pool.set_size(0, timeout=WAIT))
+
+
+def assigning_the_size() -> None:
+    shrinking(lambda pool: setattr(pool, "size", 0))
 
 
 def full_pool() -> Pool[int, int]:
@@ -175,9 +236,46 @@ def process_batch_on_a_full_queue() -> None:
     interrupt(pool, lambda: pool.process_batch([2, 3]))
 
 
+def process_with_a_timeout_on_a_full_queue() -> None:
+    pool = full_pool()
+    interrupt(pool, lambda: pool.process(2, timeout=WAIT))
+
+
+def process_batch_async_on_a_full_queue() -> None:
+    pool = full_pool()
+    interrupt(pool, lambda: pool.process_batch_async([2, 3]))
+
+
+def map_on_a_full_queue() -> None:
+    pool = full_pool()
+    interrupt(pool, lambda: list(pool.map([2, 3])))
+
+
 def wait_of_a_context() -> None:
     pool = stuck_pool()
+    interrupt(pool, Context().wait)
+
+
+def wait_of_a_context_with_a_timeout() -> None:
+    pool = stuck_pool()
     interrupt(pool, lambda: Context().wait(WAIT))
+
+
+def closing_a_callback_that_runs() -> None:
+    pool = stuck_pool()
+    context, entered = Context(), threading.Event()
+
+    def callback() -> None:
+        entered.set()
+        door.wait(WAIT)
+
+    handle = context.on_cancel(callback)
+    canceller = threading.Thread(target=context.cancel)
+    canceller.start()
+    assert entered.wait(WAIT)
+    interrupt(pool, handle.close)
+    canceller.join(WAIT)
+    handle.close()
 
 
 def job_run_by_its_caller_is_interrupted() -> None:
@@ -218,19 +316,31 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         wait,
         wait_with_a_timeout,
         exception,
+        exception_with_a_timeout,
         process_batch,
         process_batch_helped_by_its_caller,
         wait_for_a_batch,
         map_ordered,
         map_unordered,
+        loop_over_a_map,
         shutdown,
         shutdown_with_a_timeout,
+        shutdown_with_a_context,
+        leaving_the_block,
+        leaving_the_block_on_an_exception,
         close,
         set_size,
+        set_size_with_a_timeout,
+        assigning_the_size,
         process_async_on_a_full_queue,
         process_on_a_full_queue,
+        process_with_a_timeout_on_a_full_queue,
         process_batch_on_a_full_queue,
+        process_batch_async_on_a_full_queue,
+        map_on_a_full_queue,
         wait_of_a_context,
+        wait_of_a_context_with_a_timeout,
+        closing_a_callback_that_runs,
     )
 }
 

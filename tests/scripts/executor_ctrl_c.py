@@ -59,6 +59,13 @@ def exception() -> None:
     interrupt(executor, executor.submit(job, 0).exception)
 
 
+def exception_with_a_timeout() -> None:
+    executor = Executor(1)
+    future = executor.submit(job, 0)
+    interrupt(executor, lambda: future.exception(WAIT))
+    assert future.exception(WAIT) is None
+
+
 def wait() -> None:
     executor = Executor(1)
     futures = [executor.submit(job, i) for i in range(3)]
@@ -107,12 +114,27 @@ def leaving_the_block() -> None:
     interrupt(executor, block, reusable=False)
 
 
-def set_max_workers() -> None:
+def shrinking(**limit: float) -> None:
     executor = Executor(2)
     executor.submit(job, 0)
     assert started.wait(WAIT)
     executor.submit(time.sleep, 0)
-    interrupt(executor, lambda: executor.set_max_workers(0), reusable=False)
+
+    def shrink_and_grow() -> None:
+        try:
+            executor.set_max_workers(0, **limit)  # type: ignore[arg-type]
+        finally:
+            executor.set_max_workers(1, wait=False)
+
+    interrupt(executor, shrink_and_grow)
+
+
+def set_max_workers() -> None:
+    shrinking()
+
+
+def set_max_workers_with_a_timeout() -> None:
+    shrinking(timeout=WAIT)
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
@@ -121,6 +143,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         result,
         result_with_a_timeout,
         exception,
+        exception_with_a_timeout,
         wait,
         as_completed,
         iterating_over_a_map,
@@ -129,6 +152,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         shutdown,
         leaving_the_block,
         set_max_workers,
+        set_max_workers_with_a_timeout,
     )
 }
 

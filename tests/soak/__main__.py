@@ -21,9 +21,10 @@ from loomy import Context, Pool
 
 from . import __doc__ as description
 from .actors import ACTORS
-from .shared import WAIT, Soak, check, expect, until_cancelled
+from .shared import WAIT, Soak, check, expect, growth, until_cancelled
 
 STUCK = 30.0  # seconds
+GROWN = 16.0  # MiB, of growth() of what is resident: in ten minutes a leak of 0.2 MiB a second shows
 STAYS = ("loomy-service", "loomy-aio", "loomy-default")  # what serves the whole process, until it ends
 
 
@@ -190,8 +191,10 @@ def verdict(soak: Soak, before: set[threading.Thread], sizes: list[float]) -> in
         if count != soak.survived[name]:
             soak.failures.append(f"not survived: {name}")
     if sizes:
-        half = sizes[len(sizes) // 2]
+        half, grown = sizes[len(sizes) // 2], growth(sizes)
         print(f"\nmemory: {sizes[0]:.0f} MiB at first, {half:.0f} half-way, {sizes[-1]:.0f} at the end")
+        if grown > GROWN:
+            soak.failures.append(f"memory grew by {grown:.0f} MiB after the warm-up, and may by {GROWN:.0f}")
     for failure in soak.failures:
         print(f"\nFAILED: {failure}")
     print("VERDICT:", "failed" if soak.failures else "passed", flush=True)

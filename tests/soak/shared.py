@@ -7,7 +7,7 @@ import random
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import loomy
@@ -79,3 +79,15 @@ def until_cancelled() -> None:
     assert context is not None
     if not context.wait(WAIT):
         raise AssertionError("nobody cancelled this job")
+
+
+def growth(sizes: Sequence[float]) -> float:
+    """By how much what was measured, one after the other, has grown for certain since it was warmed up.
+
+    From the most in the second quarter of the time to the least in the last one: neither what the beginning
+    takes nor the ups and downs count.
+    """
+    quarter = len(sizes) // 4
+    if not quarter:
+        return 0.0
+    return min(sizes[-quarter:]) - max(sizes[quarter : 2 * quarter])

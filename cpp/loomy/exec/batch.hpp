@@ -10,12 +10,10 @@ class batch : public shared_job {
     [[nodiscard]] std::uint64_t jobs() const noexcept final { return size(); }
     [[nodiscard]] std::uint64_t queued_jobs() const noexcept final { return unclaimed(); }
 
-    std::uint64_t items_abandoned(range which, phase as) final {
-        payloads_abandoned(which, as);
-        return which.size();
-    }
-    // These payloads will never be processed; their answer is `as`.
-    virtual void payloads_abandoned(range which, phase as) = 0;
+    std::uint64_t items_abandoned(range which, phase as) final { return payloads_abandoned(which, as); }
+    // These payloads will never be processed. Returns how many of them have the answer `as`; the others have
+    // been given the batch's own by who was faster, and are counted here.
+    virtual std::uint64_t payloads_abandoned(range which, phase as) = 0;
 
   protected:
     explicit batch(std::uint64_t size) noexcept : shared_job(size, 0) {}

@@ -128,6 +128,9 @@ class job {
     // Runs the function, on the thread that claimed the job, between claim and publish. Returns true when it
     // succeeded. A shared job takes part until nothing is left.
     virtual bool run(frame& where) = 0;
+    // Instead of it, if the job was abandoned after the claim: the function must not be called. What run
+    // would let go of is let go of here.
+    virtual void skip(frame&) {}
     // The job's answer is `as` though its function may still run: keep the error, fire hooks, stop contexts.
     virtual void on_abandoned(phase as, bool was_running) = 0;
     // Last call: nobody points here any more and the owner is gone.

@@ -203,6 +203,7 @@ void pool::run_claimed(job& next, frame& where) {
     // start.
     const bool started = !options_.interruptible || !next.finished();
     const bool succeeded = started && next.run(where);
+    if (!started) next.skip(where);
     if (timed) at.stats.record_run(now_ns() - start);
 
     // Before the answer, so that whoever has it finds it counted. What was abandoned has been counted then.
