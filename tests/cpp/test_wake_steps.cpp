@@ -45,6 +45,12 @@ const std::vector<setting> settings = {
     {.workers = 32, .submitters = 3},
 };
 
+// Another step at which threads are held up for long, if there is one already.
+void another_step_too(std::mt19937& random) {
+    if (wake_test::long_at == wake_step::count_) return;
+    wake_test::long_at_too = static_cast<wake_step>(random() % wake_test::step_count);
+}
+
 // Each submitter waits for its own before it goes on, so nothing makes up for a wake-up that was lost.
 void submit_and_wait(pool& into, const setting& how, int rounds, std::uint32_t seed, watchdog& guard) {
     std::mt19937 random(seed);
@@ -65,6 +71,7 @@ void submit_and_wait(pool& into, const setting& how, int rounds, std::uint32_t s
             }
         }
         spin_until([&] { return ran.load() == submissions; });
+        another_step_too(random);
         random_gap(random);
         guard.tick();
     }
@@ -128,6 +135,7 @@ void tell_helpers(int rounds, watchdog& guard) {
         });
         if (home->submit(*outer) != submitted::accepted) std::abort();
         spin_until([&] { return waiting.load(); });
+        another_step_too(random);
         random_gap(random);
         throw_in(*home, [&] { ran = true; });
         (void)home->wait(*outer, deadline::never());
@@ -135,29 +143,47 @@ void tell_helpers(int rounds, watchdog& guard) {
     }
 }
 
-wake_step step_at(std::size_t number) {
-    return static_cast<wake_step>(number % wake_test::step_count);
+// A caller takes the only slot and gives it back once, so that it does not look again after the submitter
+// has.
+void submit_against_a_borrower(int rounds, watchdog& guard) {
+    pool_fixture pool(1, spinning(0));
+    std::atomic<int> ran{0};
+    int expected = 0;
+    std::mt19937 random(1);
+    race(
+        rounds,
+        [&] {
+            another_step_too(random);
+            ++expected;
+        },
+        {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
+         [&] {
+             if (slot* const mine = pool->try_borrow_to_share()) pool->give_back(*mine);
+         }},
+        [&] {
+            spin_until([&] { return ran.load() == expected; });
+            guard.tick();
+        });
+}
+
+void run_all(int rounds, watchdog& guard) {
+    for (const setting& how : settings) run(how, rounds, guard);
+    tell_helpers(rounds, guard);
+    submit_against_a_borrower(4 * rounds, guard);
 }
 
 } // namespace
 
 TEST_CASE("no wake-up is lost when threads are held up for a moment at any step") {
     watchdog guard("threads held up at any step", wake_up_patience);
-    const int rounds = take_long() ? 20'000 : 300;
-    for (const setting& how : settings) run(how, rounds, guard);
-    tell_helpers(rounds, guard);
+    run_all(take_long() ? 20'000 : 300, guard);
 }
 
 TEST_CASE("no wake-up is lost when threads are held up for long at one step, or two") {
     watchdog guard("threads held up at one step", wake_up_patience);
-    const int rounds = take_long() ? 1'000 : 15;
     for (std::size_t step = 0; step < wake_test::step_count; ++step) {
-        wake_test::long_at = step_at(step);
-        for (std::size_t i = 0; i < settings.size(); ++i) {
-            wake_test::long_at_too = step_at(step + i); // the first time the same
-            run(settings[i], rounds, guard);
-        }
-        tell_helpers(rounds, guard);
+        wake_test::long_at = static_cast<wake_step>(step);
+        run_all(take_long() ? 1'000 : 15, guard);
     }
     wake_test::long_at = wake_test::long_at_too = wake_step::count_;
 }
