@@ -37,8 +37,9 @@ inline void pause_for(unsigned spins) noexcept {
     for (unsigned i = 0; i < spins; ++i) cpu_pause();
 }
 
-// Ends the process with a message when tick() was not called for ten seconds: a lost wake-up is a hang, and a
-// hang must say where it happened.
+// Ends the process with a message when tick() was not called for so long: a lost wake-up is a hang, and a
+// hang must say where it happened. Only such time counts in which this thread was woken about when it asked
+// to be: on a machine that is too busy for that, or stood still, others were not to be had either.
 class watchdog {
   public:
     explicit watchdog(const char* what, std::chrono::seconds patience = std::chrono::seconds(10))
@@ -58,21 +59,25 @@ class watchdog {
 
   private:
     void watch() {
+        using clock = std::chrono::steady_clock;
+        constexpr std::chrono::milliseconds slice(50);
         std::unique_lock guard(lock_);
-        for (std::uint64_t seen = ticks_.load(std::memory_order_relaxed);;) {
-            if (wake_.wait_for(guard, patience_, [this] { return stopped_; })) return;
+        std::uint64_t seen = ticks_.load(std::memory_order_relaxed);
+        for (std::chrono::nanoseconds waited(0); waited < patience_;) {
+            const clock::time_point asked = clock::now();
+            if (wake_.wait_for(guard, slice, [this] { return stopped_; })) return;
+            if (clock::now() - asked < 2 * slice) waited += slice;
             const std::uint64_t now = ticks_.load(std::memory_order_relaxed);
-            if (now == seen) {
-                std::fprintf(stderr, "watchdog: no progress in: %s (after %llu steps)\n", what_,
-                             static_cast<unsigned long long>(now));
-                std::_Exit(134); // no handlers: they might wait for what hangs
-            }
+            if (now != seen) waited = std::chrono::nanoseconds(0);
             seen = now;
         }
+        std::fprintf(stderr, "watchdog: no progress in: %s (after %llu steps)\n", what_,
+                     static_cast<unsigned long long>(seen));
+        std::_Exit(134); // no handlers: they might wait for what hangs
     }
 
     const char* const what_;
-    const std::chrono::seconds patience_;
+    const std::chrono::nanoseconds patience_;
     std::atomic<std::uint64_t> ticks_{0};
     std::mutex lock_;
     std::condition_variable wake_;

@@ -9,7 +9,9 @@
 #include <system_error>
 
 #include "launch_fixture.hpp"
+#include "loomy/exec/batch.hpp"
 #include "loomy/sync/cancel_token.hpp"
+#include "loomy/sync/timer.hpp"
 #include "memory_that_ends.hpp"
 
 using namespace loomy;
@@ -65,6 +67,56 @@ struct plain_pool {
     ref<pool> core;
 };
 
+struct counted_run {
+    std::atomic<int>* runs;
+    void operator()() const { runs->fetch_add(1); }
+};
+
+// What was not submitted keeps no hold of the queue's. One that no thread could be had for is a husk in it.
+template <class Job>
+submitted submit_or_drop(pool& into, Job& one) {
+    submitted answer = submitted::closed;
+    const bool had_memory = succeeds([&] { answer = into.submit(one); });
+    if (!had_memory) answer = submitted::closed;
+    if (answer == submitted::full || answer == submitted::closed) (void)one.drop_hold();
+    return answer;
+}
+
+void drain(pool& which) {
+    which.drain();
+    while (which.wait_for_size(0, deadline::never()) != wait_status::woken) {
+    }
+}
+
+// Its items are counted where they are run or refused.
+class counted_batch final : public batch {
+  public:
+    counted_batch(std::atomic<int>* runs, std::atomic<int>* refusals, std::uint64_t size)
+        : batch(size), runs_(runs), refusals_(refusals) {
+        add_hold(); // the queue's
+    }
+    bool joins(frame&) override { return true; }
+    std::uint64_t take_part(frame& where) override {
+        std::uint64_t done = 0;
+        for (range next = claim(1); !next.empty(); next = claim(1), ++done) {
+            where.where.stats.started.add();
+            runs_[next.begin].fetch_add(1);
+            where.where.stats.completed.add();
+            where.where.stats.finished.add();
+        }
+        return done;
+    }
+    void payloads_abandoned(range which, phase) override {
+        for (std::uint64_t i = which.begin; i < which.end; ++i) refusals_[i].fetch_add(1);
+    }
+    void on_abandoned(phase, bool) override {}
+    void dispose() override { delete this; }
+
+  private:
+    std::atomic<int>* const runs_;
+    std::atomic<int>* const refusals_;
+};
+
 bool balanced(const pool_stats& stats) {
     return stats.submitted ==
            stats.completed + stats.failed + stats.cancelled + stats.timed_out + stats.queued + stats.running;
@@ -76,6 +128,7 @@ TEST_CASE("whichever allocation fails, a job that was accepted runs once and one
     constexpr std::size_t jobs = 3 * 64; // more than a block of the queue
     with_every_failure([] {
         std::array<std::atomic<int>, jobs> runs{};
+        std::array<job_handle<function_job<counted_run>>, jobs> all;
         std::array<bool, jobs> accepted{};
         bool fine = true;
         (void)succeeds([&] {
@@ -84,27 +137,161 @@ TEST_CASE("whichever allocation fails, a job that was accepted runs once and one
             for (std::size_t i = 0; i < jobs; ++i) {
                 if (i == jobs / 2) (void)succeeds([&] { (void)pool.core->resize(i % 3 + 1); });
                 (void)succeeds([&] {
-                    auto one = make_job([&runs, i] { runs[i].fetch_add(1); });
-                    submitted answer = submitted::closed;
-                    const bool had_memory = succeeds([&] { answer = pool.core->submit(*one); });
-                    accepted[i] = had_memory && answer == submitted::accepted;
-                    if (!had_memory || answer == submitted::full || answer == submitted::closed)
-                        (void)one->drop_hold();
+                    all[i] = make_job(counted_run{&runs[i]});
+                    accepted[i] = submit_or_drop(*pool.core, *all[i]) == submitted::accepted;
                 });
             }
             (void)succeeds(
                 [&] { (void)pool.core->resize(2); }); // or no worker, and those that waited are refused
-            pool.core->drain();
-            while (pool.core->wait_for_size(0, deadline::never()) != wait_status::woken) {
-            }
+            drain(*pool.core);
             fine = balanced(pool.core->stats());
-            if (pool.core->stats().failed != 0) return; // refused at the end, as no worker could be had
-            for (std::size_t i = 0; i < jobs; ++i) fine = fine && runs[i] == (accepted[i] ? 1 : 0);
+            for (std::size_t i = 0; i < jobs; ++i) {
+                if (!accepted[i]) continue;
+                const phase end = all[i]->state();
+                fine = fine && (end == phase::done || end == phase::refused) &&
+                       runs[i] == (end == phase::done ? 1 : 0);
+            }
+        });
+        for (std::size_t i = 0; i < jobs; ++i) fine = fine && (accepted[i] || runs[i] == 0);
+        if (!fine) memory_test::stop_failing();
+        REQUIRE(fine);
+    });
+}
+
+TEST_CASE("whichever allocation fails, a submitter that waits for a place gets one") {
+    constexpr std::size_t jobs = 3 * 64;
+    with_every_failure([] {
+        std::array<std::atomic<int>, jobs> runs{};
+        std::array<bool, jobs> accepted{};
+        bool fine = true;
+        (void)succeeds([&] {
+            pool_options options;
+            options.max_pending = 1;
+            plain_pool pool({}, options);
+            if (!succeeds([&] { (void)pool.core->resize(1); })) return;
+            for (std::size_t i = 0; i < jobs; ++i) {
+                (void)succeeds([&] {
+                    auto one = make_job(counted_run{&runs[i]});
+                    submitted answer = submitted::closed;
+                    const bool had_memory = succeeds([&] {
+                        while ((answer = pool.core->submit(*one)) == submitted::full) {
+                            (void)pool.core->wait_for_place(deadline::never(), nullptr);
+                        }
+                    });
+                    accepted[i] = had_memory && answer == submitted::accepted;
+                    if (!had_memory) (void)one->drop_hold();
+                });
+            }
+            drain(*pool.core);
+            const pool_stats stats = pool.core->stats();
+            fine = balanced(stats) && stats.queued == 0;
         });
         for (std::size_t i = 0; i < jobs; ++i) fine = fine && runs[i] <= (accepted[i] ? 1 : 0);
         if (!fine) memory_test::stop_failing();
         REQUIRE(fine);
     });
+}
+TEST_CASE("whichever allocation fails, a batch that was accepted has each item run or refused, once") {
+    constexpr std::uint64_t size = 200, batches = 40; // entries for more than a block of the queue
+    with_every_failure([] {
+        std::array<std::atomic<int>, size> runs{}, refusals{};
+        bool fine = true;
+        (void)succeeds([&] {
+            plain_pool pool;
+            if (!succeeds([&] { (void)pool.core->resize(3); })) return;
+            for (std::uint64_t b = 0; b < batches; ++b) {
+                for (std::uint64_t i = 0; i < size; ++i) runs[i] = refusals[i] = 0;
+                job_handle<counted_batch> one;
+                if (!succeeds([&] { one.reset(new counted_batch(runs.data(), refusals.data(), size)); }))
+                    continue;
+                submitted answer = submitted::closed;
+                const bool had_memory = succeeds([&] { answer = pool.core->submit(*one); });
+                if (!had_memory) {
+                    for (std::uint64_t i = 0; i < size; ++i) fine = fine && runs[i] == 0 && refusals[i] == 0;
+                    (void)one->drop_hold();
+                    continue;
+                }
+                if (answer == submitted::no_thread) (void)pool.core->resize(4); // which looks for one again
+                (void)pool.core->wait(*one, deadline::never());
+                for (std::uint64_t i = 0; i < size; ++i) fine = fine && runs[i] + refusals[i] == 1;
+            }
+            drain(*pool.core);
+            fine = fine && balanced(pool.core->stats());
+        });
+        if (!fine) memory_test::stop_failing();
+        REQUIRE(fine);
+    });
+}
+
+TEST_CASE("whichever allocation fails, a job that waits for jobs of its own pool goes on") {
+    constexpr std::size_t inners = 3 * 64;
+    with_every_failure([] {
+        std::array<std::atomic<int>, inners> runs{};
+        std::array<bool, inners> accepted{};
+        std::atomic<int> ended{0};
+        bool fine = true;
+        (void)succeeds([&] {
+            plain_pool pool;
+            if (!succeeds([&] { (void)pool.core->resize(2); })) return;
+            (void)succeeds([&] {
+                auto outer = make_job([&] {
+                    for (std::size_t i = 0; i < inners; i += 3) {
+                        job_handle<function_job<counted_run>> some[3];
+                        for (std::size_t j = 0; j < 3; ++j) {
+                            (void)succeeds([&] { some[j] = make_job(counted_run{&runs[i + j]}); });
+                            if (!some[j]) continue;
+                            accepted[i + j] = submit_or_drop(*pool.core, *some[j]) == submitted::accepted;
+                        }
+                        for (std::size_t j = 0; j < 3; ++j) {
+                            if (accepted[i + j]) (void)pool.core->wait(*some[j], deadline::never());
+                        }
+                    }
+                    ended.fetch_add(1);
+                });
+                if (submit_or_drop(*pool.core, *outer) != submitted::accepted) {
+                    ended = 1;
+                    return;
+                }
+                (void)pool.core->wait(*outer, deadline::never());
+            });
+            drain(*pool.core);
+            fine = balanced(pool.core->stats());
+        });
+        for (std::size_t i = 0; i < inners; ++i) fine = fine && runs[i] == (accepted[i] ? 1 : 0);
+        if (!fine) memory_test::stop_failing();
+        REQUIRE(fine);
+    });
+}
+
+TEST_CASE("whichever allocation fails, a deadline is scheduled and fires, or is not scheduled") {
+    struct counted final : timer_entry {
+        void expired() override { fired.fetch_add(1); }
+        std::atomic<int> fired{0};
+    };
+    timer& all = timer::instance();
+    REQUIRE(all.scheduled() == 0);
+    std::array<counted, 100> entries; // the heap grows a few times
+    int failures = 0;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        for (long n = 0;; ++n) {
+            memory_test::fail_after(n);
+            const bool scheduled = succeeds([&] { all.schedule(entries[i], in_ms(1'000'000)); });
+            const bool failed = memory_test::stop_failing();
+            REQUIRE(scheduled != failed);
+            REQUIRE(all.scheduled() == i + (scheduled ? 1 : 0));
+            if (scheduled) break;
+            ++failures;
+        }
+    }
+    CHECK(failures > 3);
+    for (counted& one : entries) all.schedule(one, in_ms(0));
+    CHECK(eventually([&] {
+        for (counted& one : entries) {
+            if (one.fired != 1) return false;
+        }
+        return true;
+    }));
+    REQUIRE(timer::stop(in_ms(10'000)));
 }
 
 TEST_CASE("whichever allocation fails, an abandoned job is interrupted or has ended") {
@@ -131,9 +318,7 @@ TEST_CASE("whichever allocation fails, an abandoned job is interrupted or has en
             if (answer != submitted::accepted) return;
             while (!begun.load()) std::this_thread::yield();
             const bool ours = pool.core->abandon(*one, phase::cancelled);
-            pool.core->drain();
-            while (pool.core->wait_for_size(0, deadline::never()) != wait_status::woken) {
-            }
+            drain(*pool.core);
             if (ours != (interrupted == 1)) {
                 memory_test::stop_failing();
                 REQUIRE(ours == (interrupted == 1));

@@ -22,58 +22,13 @@
 #include "pool_disturbance.hpp"
 #include "pool_fixture.hpp"
 #include "pool_race.hpp"
+#include "wake_rounds.hpp"
 
 using namespace loomy;
 using namespace loomy::testing;
 
-namespace {
-
-pool_options spinning(std::int64_t ns) {
-    pool_options options;
-    options.spin_ns = ns;
-    return options;
-}
-
-// Submits and lets go of it: the pool disposes of the job.
-template <class Function>
-void throw_in(pool& into, Function function) {
-    auto one = make_job(std::move(function));
-    if (into.submit(*one) != submitted::accepted) std::abort();
-}
-
-template <class Done>
-void spin_until(Done&& done) {
-    for (int i = 0; !done(); ++i) {
-        if (i < 100) {
-            cpu_pause();
-        } else {
-            std::this_thread::yield();
-        }
-    }
-}
-
-// Mostly about as long as a worker takes from its last look at the queue to its sleep, sometimes long enough
-// for it to be asleep, sometimes none.
-void random_gap(std::mt19937& random) {
-    const auto dice = random();
-    switch (dice % 16) {
-        case 0:
-            return;
-        case 1:
-            pause_for(static_cast<unsigned>(dice / 16 % 2'000));
-            return;
-        case 2:
-            std::this_thread::yield();
-            return;
-        default:
-            pause_for(static_cast<unsigned>(dice / 16 % 100));
-    }
-}
-
-} // namespace
-
 TEST_CASE("no submission is overlooked: 1 to 32 workers, several submitters") {
-    watchdog guard("the notify matrix");
+    watchdog guard("the notify matrix", wake_up_patience);
     for (std::uint32_t workers = 1; workers <= 32; workers += workers < 8 ? 1 : 6) {
         for (const int submitters : {1, 2, 4}) {
             for (const std::int64_t spin : {0, -1}) {
@@ -108,41 +63,43 @@ TEST_CASE("no submission is overlooked: 1 to 32 workers, several submitters") {
 }
 
 TEST_CASE("no wake-up is lost in a million random gaps") {
-    watchdog guard("the ping-pong of random gaps");
-    struct setting {
-        std::uint32_t workers;
-        std::int64_t spin_ns;
-        bool caller_parks;
-    };
-    const std::int64_t box_ms = take_long() ? 600'000 : 5'000;
-    const int rounds = 250'000 / slowness * (take_long() ? 100 : 1);
-    for (const auto& [workers, spin_ns, caller_parks] :
-         {setting{1, 0, false}, setting{2, 0, true}, setting{3, 0, false}, setting{2, -1, true}}) {
-        std::atomic<int> ran{0};
-        pool_fixture pool(workers, spinning(spin_ns));
-        const deadline box = in_ms(box_ms);
-        std::mt19937 random(workers);
-        int done = 0;
-        for (; done < rounds && !box.passed(); ++done) {
-            auto one = make_job([&] { ran.fetch_add(1, std::memory_order_relaxed); });
-            if (pool->submit(*one) != submitted::accepted) std::abort();
-            if (caller_parks) {
-                (void)pool->wait(*one, deadline::never());
-            } else {
-                spin_until([&] { return one->finished(); });
+    // A million with LOOMY_LONG=1, otherwise as many as somebody waits for.
+    watchdog guard("submissions in random gaps", wake_up_patience);
+    constexpr std::uint32_t sizes[] = {1, 2, 3, 4, 8, 16, 32};
+    constexpr std::int64_t spins[] = {0, -1};
+    const int wanted = take_long() ? 1'000'000 : 35'000 / slowness;
+    const int rounds = wanted / static_cast<int>(std::size(sizes) * std::size(spins)) + 1;
+    int done = 0;
+    for (const std::uint32_t workers : sizes) {
+        for (const std::int64_t spin_ns : spins) {
+            std::atomic<int> ran{0};
+            pool_fixture pool(workers, spinning(spin_ns));
+            std::mt19937 random(workers);
+            int submissions = 0;
+            for (int round = 0; round < rounds; ++round, ++done) {
+                // Mostly one, since the next submission would make up for a wake-up that was lost.
+                std::uint32_t several = random() % 8 == 0 ? random() % workers : 0;
+                submissions += static_cast<int>(several) + 1;
+                for (; several > 0; --several) throw_in(*pool, [&] { ran.fetch_add(1); });
+                auto last = make_job([&] { ran.fetch_add(1); });
+                if (pool->submit(*last) != submitted::accepted) std::abort();
+                if (round % 2 == 0) {
+                    (void)pool->wait(*last, deadline::never());
+                }
+                spin_until([&] { return ran.load() == submissions; });
+                random_gap(random);
+                guard.tick();
             }
-            random_gap(random);
-            guard.tick();
+            CHECK(ran == submissions);
+            if (spin_ns == 0) CHECK(pool->stats().parks > rounds / 20); // it was sleepers that were woken
         }
-        CHECK(ran == done);
-        CHECK(done > 1'000);
-        if (spin_ns == 0) CHECK(pool->stats().parks > 100); // it was sleepers that were woken
     }
+    CHECK(done >= wanted);
 }
 
 #if defined(__linux__)
 TEST_CASE("no wake-up is lost when threads are held up at any instruction") {
-    watchdog guard("submissions by and to threads that are held up");
+    watchdog guard("submissions by and to threads that are held up", wake_up_patience);
     struct setting {
         std::uint32_t workers;
         bool borrow;
@@ -182,7 +139,7 @@ TEST_CASE("no wake-up is lost when threads are held up at any instruction") {
 
 TEST_CASE("a submission while the last worker goes to sleep is seen by one of the two") {
     // Two submitters at the moment at which one worker after the other gives up its search.
-    watchdog guard("submissions against workers that go to sleep");
+    watchdog guard("submissions against workers that go to sleep", wake_up_patience);
     for (const std::uint32_t workers : {1u, 2u}) {
         std::atomic<int> ran{0};
         pool_fixture pool(workers, spinning(0));
@@ -199,7 +156,7 @@ TEST_CASE("a submission while the last worker goes to sleep is seen by one of th
 }
 
 TEST_CASE("a job that became queued while a caller had the only slot is seen when the slot is given back") {
-    watchdog guard("submissions against borrowed slots");
+    watchdog guard("submissions against borrowed slots", wake_up_patience);
     for (const bool whatever_is_queued : {false, true}) {
         std::atomic<int> ran{0};
         pool_fixture pool(1, spinning(0));
@@ -223,7 +180,7 @@ TEST_CASE("a job that became queued while a caller had the only slot is seen whe
 
 TEST_CASE("a thread that waits inside a job is told of what only it can run") {
     // One worker, which waits in a job for a job of another pool, which waits for a job of the first.
-    watchdog guard("submissions against a waiting job");
+    watchdog guard("submissions against a waiting job", wake_up_patience);
     pool_fixture home(1, spinning(0));
     pool_fixture other(1, spinning(0));
     std::mt19937 random(3);

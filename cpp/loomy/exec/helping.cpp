@@ -112,6 +112,7 @@ struct helper {
 };
 
 bool pool::wake_helper() noexcept {
+    wake_hook::at(wake_step::looks_for_helper);
     if (helpers_.load(std::memory_order_seq_cst) == 0) return false;
     const std::lock_guard guard(helpers_lock_);
     helper* const first = first_helper_;
@@ -149,7 +150,8 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
         // here.
         const bool may_take_long =
             until.is_never() || told ||
-            (!home.free_.any() && home.searching_.load(std::memory_order_relaxed) == 0);
+            (!home.free_.any() &&
+             home.searching_.load(wake_step::reads_licence, std::memory_order_relaxed) == 0);
         while (help_once(which, home, inside, may_take_long)) {
             if (which.finished()) return wait_status::woken;
             if (until.passed()) return wait_status::timed_out;
@@ -172,12 +174,15 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
                 bool listed = false;
                 for (std::size_t i = 0; i < used; ++i) listed = listed || &nodes[i]->home == &one->owner;
                 if (listed) continue;
+                wake_hook::at(wake_step::lists_helper);
                 nodes[used++].emplace(one->owner, sleeper);
+                wake_hook::at(wake_step::looks_as_helper);
                 if (one->owner.queue_.was_empty()) continue;
                 work = true;
                 // What is left to others must have been left to somebody; if there is nobody, this tells us.
                 if (!may_take_long) one->owner.notify();
             }
+            wake_hook::at(wake_step::parks_as_helper);
             if (!work || !may_take_long) status = sleeper.park(until);
             over = which.finished() || status != wait_status::woken;
             told = false;

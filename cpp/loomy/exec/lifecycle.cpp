@@ -128,18 +128,7 @@ void pool::cancel_queued() {
         // Then they are cancelled as well.
     }
     refuse_queued();
-    for (job* const one : kept) {
-        try {
-            queue_.push(one);
-        } catch (const std::bad_alloc&) {
-            if ((one->word() & job::shared) == 0) {
-                abandon(*one, phase::cancelled);
-            } else if (entry_gone(static_cast<shared_job&>(*one)) && places_) {
-                places_->give();
-            }
-            if (one->drop_hold()) one->dispose();
-        }
-    }
+    for (job* const one : kept) put_back(*one);
     drain();
 }
 
@@ -150,9 +139,34 @@ void pool::discard() {
     let_go_of_idle_workers();
 }
 
-// Fails everything that has not started.
-void pool::refuse_queued() {
+// For who took it out of the queue and leaves it to a worker after all. Refused if there is no memory.
+void pool::put_back(job& taken) {
+    try {
+        queue_.push(&taken);
+        return;
+    } catch (const std::bad_alloc&) {
+    }
+    if ((taken.word() & job::shared) != 0) {
+        auto& open = static_cast<shared_job&>(taken);
+        if (entry_gone(open) && places_) places_->give();
+        refuse_rest(open);
+    } else {
+        abandon(taken, discard_as_.load(std::memory_order_seq_cst));
+    }
+    if (taken.drop_hold()) taken.dispose();
+}
+
+// Fails everything that has not started. Whether somebody is ready is asked after something was found, and
+// again for the next: it may have been submitted when somebody was, though nobody was before.
+void pool::refuse_queued(unless it_is_not_to_be) {
+    const auto leave_it = [&] { return it_is_not_to_be == unless::somebody_is_ready && !nobody_is_ready(); };
     while (job* next = queue_.try_pop()) {
+        if (leave_it()) {
+            put_back(*next);
+            // A pool that discards was searched while this one was not in the queue.
+            if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
+            return;
+        }
         if ((next->word() & job::shared) != 0) {
             if (entry_gone(static_cast<shared_job&>(*next)) && places_) places_->give();
         } else {
@@ -168,8 +182,10 @@ void pool::refuse_queued() {
             if (open != nullptr) open->add_hold();
         }
         if (open == nullptr) return;
-        refuse_rest(*open);
+        const bool left = leave_it();
+        if (!left) refuse_rest(*open);
         if (open->drop_hold()) open->dispose();
+        if (left) return;
     }
 }
 
@@ -243,7 +259,9 @@ void pool::interrupt_running(const job* which) {
 
 // After a slot's bit was given back.
 void pool::after_release() {
+    wake_hook::at(wake_step::reads_attention);
     if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
+    wake_hook::at(wake_step::looks_at_queue);
     if (!queue_.was_empty()) notify();
 }
 

@@ -34,11 +34,13 @@ void pool::note_depth(std::uint64_t depth) noexcept {
 submitted pool::admit(job& next, std::uint64_t jobs) {
     if (places_ && !places_->try_take()) return closed() ? submitted::closed : submitted::full;
     std::uint64_t depth = 0;
+    wake_hook::at(wake_step::counts_job);
     bool in = jobs_in_.enter(depth);
     if (in) {
         const std::uint64_t nth = submitted_.fetch_add(jobs, std::memory_order_relaxed);
         if ((nth & 15) == 0) next.enqueued_ns = now_ns(); // every sixteenth wait is measured
         try {
+            wake_hook::at(wake_step::pushes_job);
             queue_.push(&next);
         } catch (...) {
             submitted_.fetch_sub(jobs, std::memory_order_relaxed);
@@ -78,7 +80,7 @@ wait_status pool::wait_for_place(deadline until, const std::atomic<std::uint32_t
 }
 
 bool pool::notify() {
-    if (searching_.load(std::memory_order_seq_cst) != 0) return true;
+    if (searching_.load(wake_step::reads_licence, std::memory_order_seq_cst) != 0) return true;
     return wake_worker();
 }
 
@@ -92,12 +94,15 @@ bool pool::wake_worker() {
             return true;
         }
         std::uint32_t nobody = 0;
-        if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return true;
+        if (!searching_.compare_exchange(wake_step::takes_licence, nobody, 1, std::memory_order_seq_cst,
+                                         std::memory_order_seq_cst))
+            return true;
         bool refused = false;
         if (wake_lowest(refused)) return true;
         // Nobody was woken. A slot given back while we held the licence found us "searching" and relied on
         // us, so look again.
-        searching_.store(0, std::memory_order_seq_cst);
+        searching_.store(wake_step::gives_licence_up, 0, std::memory_order_seq_cst);
+        wake_hook::at(wake_step::looks_again);
         if (queue_.was_empty()) return true;
         if (!refused) continue;
         // The system has no more threads. Those that there are look at the queue before they sleep, but for
@@ -146,6 +151,7 @@ bool pool::wake_lowest(bool& refused) {
 }
 
 bool pool::unpark_or_start(slot& taken) {
+    wake_hook::at(wake_step::unparks);
     if (taken.has_thread.load(std::memory_order_relaxed)) {
         if (taken.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
         return true;

@@ -18,7 +18,9 @@
 #include "loomy/exec/slot.hpp"
 #include "loomy/exec/slot_set.hpp"
 #include "loomy/exec/stats.hpp"
+#include "loomy/exec/wake_step.hpp"
 #include "loomy/sync/mpmc_queue.hpp"
+#include "loomy/sync/stepped_atomic.hpp"
 
 namespace loomy {
 
@@ -201,6 +203,7 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] bool work_until_idle(frame& where, worker_env& env, bool& searching);
     void stop_searching();
     bool make_ready(slot& self, worker_env& env);
+    [[nodiscard]] bool nobody_is_ready() const noexcept;
     void rest_unready(slot& self, bool searching);
     void wake_ready();
 
@@ -212,7 +215,9 @@ class pool final : public ref_counted<pool> {
     void send_away(slot& taken);
     [[nodiscard]] static std::vector<job*> hold_running(slot& where);
     void gone(slot& left);
-    void refuse_queued();
+    enum class unless : std::uint8_t { nothing, somebody_is_ready };
+    void refuse_queued(unless it_is_not_to_be = unless::nothing);
+    void put_back(job& taken);
     void refuse_rest(shared_job& open);
     [[nodiscard]] slot& at(std::uint32_t id) const noexcept;
     [[nodiscard]] slot& unused_slot(std::uint32_t from);
@@ -244,12 +249,12 @@ class pool final : public ref_counted<pool> {
     admission jobs_in_;
     std::atomic<std::uint64_t> submitted_{0};
     std::atomic<std::uint64_t> peak_queued_{0};
-    alignas(cache_line) std::atomic<std::uint32_t> searching_{
-        0};                                   // 1: one worker is looking for work, or being woken to
+    // 1: one worker is looking for work, or being woken to.
+    alignas(cache_line) stepped_atomic<std::uint32_t, wake_hook, wake_step> searching_;
     std::atomic<std::uint32_t> attention_{0}; // attention_* bits
     std::atomic<std::uint32_t> helpers_{0};   // threads parked inside jobs, able to help
     slot_set free_;
-    mpmc_queue<job> queue_;
+    mpmc_queue<job, wake_hook> queue_;
 
     const pool_options options_;
     observer& watcher_;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "loomy/base/cacheline.hpp"
+#include "loomy/exec/wake_step.hpp"
 
 namespace loomy {
 
@@ -19,6 +20,7 @@ class slot_set {
 
     // Wait-free. Sequentially consistent: half of the sleep/wake protocol (see cpp/README.md).
     void release(std::uint32_t id) noexcept {
+        wake_hook::at(wake_step::gives_slot_back);
         words_[id / 64].fetch_or(bit(id), std::memory_order_seq_cst); // (1)
     }
 
@@ -31,9 +33,11 @@ class slot_set {
     [[nodiscard]] std::optional<std::uint32_t> take_lowest() noexcept {
         const std::uint32_t used = used_words_.load(std::memory_order_seq_cst);
         for (std::uint32_t w = 0; w < used; ++w) {
+            wake_hook::at(wake_step::reads_free);
             std::uint64_t free = words_[w].load(std::memory_order_seq_cst);
             while (free != 0) {
                 const std::uint64_t lowest = free & (~free + 1);
+                wake_hook::at(wake_step::takes_free);
                 if (words_[w].compare_exchange_weak(free, free & ~lowest, std::memory_order_seq_cst)) {
                     return w * 64 + static_cast<std::uint32_t>(std::countr_zero(lowest));
                 }
@@ -65,6 +69,7 @@ class slot_set {
     [[nodiscard]] bool any() const noexcept {
         const std::uint32_t used = used_words_.load(std::memory_order_seq_cst);
         for (std::uint32_t w = 0; w < used; ++w) {
+            wake_hook::at(wake_step::looks_for_free);
             if (words_[w].load(std::memory_order_seq_cst) != 0) return true;
         }
         return false;

@@ -21,8 +21,9 @@ void pool::run_worker(slot& self, worker_env& env) {
         // slot, so one of the two sees the other. The licence goes in between: who finds it taken relies on
         // this look.
         free_.release(self.id);
-        if (searching) searching_.store(0, std::memory_order_seq_cst);
+        if (searching) searching_.store(wake_step::gives_licence_back, 0, std::memory_order_seq_cst);
         after_release();
+        wake_hook::at(wake_step::parks);
         while (self.park.park() != wait_status::woken) {
         }
         self.spin.slept(std::exchange(self.spin_start_ns, 0));
@@ -50,7 +51,9 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
             env.leave();
             if (attention_.load(std::memory_order_seq_cst) != 0 && should_leave_now()) return false;
             std::uint32_t nobody = 0;
-            if (searching || !searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst))
+            if (searching ||
+                !searching_.compare_exchange(wake_step::takes_licence_to_search, nobody, 1,
+                                             std::memory_order_seq_cst, std::memory_order_seq_cst))
                 return true;
             searching = true;
             continue;
@@ -72,7 +75,7 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
 // The searcher that found work wakes the next before it runs its job, if there is more: ramp-up is a chain.
 // One that leaves looks again too: a submission meanwhile relied on it.
 void pool::stop_searching() {
-    searching_.store(0, std::memory_order_seq_cst);
+    searching_.store(wake_step::hands_licence_on, 0, std::memory_order_seq_cst);
     if (!queue_.was_empty()) notify();
 }
 
@@ -89,19 +92,24 @@ bool pool::make_ready(slot& self, worker_env& env) {
     return made;
 }
 
+// No worker could run a job now, or is about to. That order, as who has become ready is counted as that
+// before it no longer counts as making itself ready.
+bool pool::nobody_is_ready() const noexcept {
+    return making_ready_.load(std::memory_order_seq_cst) == 0 && ready_.load(std::memory_order_seq_cst) == 0;
+}
+
 // This worker can run nothing. Workers that can take over; if there is none and none is being made, what is
 // queued fails, and the next submission tries again.
 void pool::rest_unready(slot& self, bool searching) {
-    const auto nobody_else = [this] {
-        return ready_.load(std::memory_order_seq_cst) == 0 &&
-               making_ready_.load(std::memory_order_seq_cst) == 0;
-    };
-    if (nobody_else()) refuse_queued();
+    if (nobody_is_ready()) {
+        wake_hook::at(wake_step::refuses_unready);
+        refuse_queued(unless::somebody_is_ready);
+    }
     free_.release(self.id);
-    if (searching) searching_.store(0, std::memory_order_seq_cst);
+    if (searching) searching_.store(wake_step::gives_licence_back, 0, std::memory_order_seq_cst);
     if (attention_.load(std::memory_order_seq_cst) != 0) let_go_of_idle_workers();
     if (!queue_.was_empty()) {
-        if (nobody_else()) {
+        if (nobody_is_ready()) {
             notify();
         } else {
             wake_ready();
@@ -116,7 +124,9 @@ void pool::wake_ready() {
     for (bool again = true; again;) {
         again = false;
         std::uint32_t nobody = 0;
-        if (!searching_.compare_exchange_strong(nobody, 1, std::memory_order_seq_cst)) return;
+        if (!searching_.compare_exchange(wake_step::passes_over_unready, nobody, 1, std::memory_order_seq_cst,
+                                         std::memory_order_seq_cst))
+            return;
         std::uint32_t limit = 0;
         {
             const std::lock_guard guard(lifecycle_lock_);
@@ -124,6 +134,7 @@ void pool::wake_ready() {
         }
         for (std::uint32_t id = 0; id < limit; ++id) {
             slot& one = at(id);
+            wake_hook::at(wake_step::takes_ready);
             if (!one.ready.load(std::memory_order_seq_cst) || !free_.try_take(id)) continue;
             if (!one.ready.load(std::memory_order_seq_cst)) { // it left in between, and the slot is new
                 free_.release(id);
@@ -133,7 +144,7 @@ void pool::wake_ready() {
             if (one.park.unpark()) wakes_.fetch_add(1, std::memory_order_relaxed);
             return;
         }
-        searching_.store(0, std::memory_order_seq_cst);
+        searching_.store(wake_step::gives_licence_up, 0, std::memory_order_seq_cst);
         for (std::uint32_t id = 0; id < limit && !again; ++id) {
             again = at(id).ready.load(std::memory_order_seq_cst) && free_.contains(id) && !queue_.was_empty();
         }

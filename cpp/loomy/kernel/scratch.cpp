@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <limits>
 #include <new>
 
 namespace loomy {
 
 scratch_arena::~scratch_arena() {
-    for (const block& one : blocks_) std::free(one.start);
+    for (const block& one : blocks_) ::operator delete(one.start);
 }
 
 void* scratch_arena::take(std::size_t bytes, std::size_t align) noexcept {
@@ -27,14 +26,14 @@ void* scratch_arena::take(std::size_t bytes, std::size_t align) noexcept {
     }
     const std::size_t last = blocks_.empty() ? first_block / 2 : blocks_.back().size;
     const std::size_t size = std::max(bytes + align, 2 * last);
-    auto* const start = static_cast<std::byte*>(std::malloc(size));
-    if (start == nullptr) return nullptr;
+    std::byte* start = nullptr;
     try {
-        blocks_.push_back({start, size});
+        blocks_.reserve(blocks_.size() + 1); // first, so that the next line cannot lose what it has
+        start = static_cast<std::byte*>(::operator new(size));
     } catch (const std::bad_alloc&) {
-        std::free(start);
         return nullptr;
     }
+    blocks_.push_back({start, size});
     const auto address = reinterpret_cast<std::uintptr_t>(start);
     const std::size_t offset = ((address + align - 1) & ~(align - 1)) - address;
     current_ = blocks_.size() - 1;
@@ -47,7 +46,7 @@ void scratch_arena::trim() noexcept {
     for (const block& one : blocks_) total += one.size;
     while (total > most_kept) {
         total -= blocks_.back().size;
-        std::free(blocks_.back().start);
+        ::operator delete(blocks_.back().start);
         blocks_.pop_back();
     }
     release_to({0, 0});
