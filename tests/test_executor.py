@@ -507,15 +507,6 @@ def test_a_job_that_asks_for_its_context_late_learns_that_it_was_cancelled() -> 
         assert future.result(WAIT) is True
 
 
-def test_a_job_that_waits_for_others_of_its_executor_runs_them() -> None:
-    with Executor(1) as executor:
-
-        def sum_to(n: int) -> int:
-            return n + executor.submit(sum_to, n - 1).result(WAIT) if n else 0
-
-        assert executor.submit(sum_to, 100).result(WAIT) == 5050
-
-
 def test_representation_of_an_executor_says_how_it_is() -> None:
     with Executor(3, "mine") as executor:
         assert "mine" in repr(executor)

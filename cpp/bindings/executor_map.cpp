@@ -47,10 +47,11 @@ int wait_for_next(executor_results* self) {
         raise_not_running(*batch.home);
         return -1;
     }
-    // A job that waits for others of its own helps, with all that is left.
-    const bool helps = frame::of(core) != nullptr;
+    // A job that waits for others of its own runs this one if need be: never for a wait with a timeout, which
+    // it might not keep.
+    frame* const inside = self->until.is_never() ? frame::of(core) : nullptr;
     return gil::wait_detached(self->until, [&](deadline slice) {
-        if (helps) return core.wait(batch, slice);
+        if (inside != nullptr) core.help_with_item(batch, self->next, *inside);
         return batch.outcomes().wait(self->next, slice, [&] { return batch.finished(); });
     });
 }

@@ -152,8 +152,8 @@ PyMethodDef methods[] = {
      PyDoc_STR(
          "result($self, timeout=None)\n--\n\nThe job's result, or its exception raised, as soon as it has "
          "ended.\n\ntimeout: seconds, None for no limit; TimeoutError when it passes first. Raises "
-         "CancelledError if the job was\ncancelled. Can be interrupted with Ctrl-C. Inside a job it runs "
-         "queued jobs instead of blocking.")},
+         "CancelledError if the job was\ncancelled. Can be interrupted with Ctrl-C. Inside a job of the same "
+         "executor it runs the awaited job itself, if that\nis still queued and there is no timeout.")},
     {"exception", as_method(future_exception), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "exception($self, timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None if "

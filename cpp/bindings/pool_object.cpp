@@ -63,6 +63,7 @@ int init(PyObject* self, PyObject* args, PyObject* keywords) {
     }
     options.interruptible = kind == pool_kind::workers;
     options.eager_threads = kind == pool_kind::workers;
+    options.helps_with_others = kind != pool_kind::executor;
     const bool any = word_is(affinity_word, "any") && kind != pool_kind::workers;
     try {
         ref<python_pool> home = ref<python_pool>::adopt(new python_pool(kind, target, name, options, any));

@@ -205,7 +205,8 @@ std::uint64_t python_batch::take_part(frame& where) {
                      (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&
                      !token && !gil::is_free_threaded;
         while (!self.leaves) {
-            const range next = claim(claim_size(where.where.stats));
+            const range next = where.end_item == frame::no_end ? claim(claim_size(where.where.stats))
+                                                               : claim_before(where.end_item);
             if (next.empty()) break;
             for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
                 if (run_item(self, i)) continue;

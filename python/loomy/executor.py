@@ -68,7 +68,9 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
             one worker runs share a copy.
         spin: microseconds a worker looks for work before it sleeps; 0 never; `None` adapts to what pays.
 
-    A job that waits for another job of the same executor runs it, or other queued jobs, instead of blocking.
+    A job that waits without a timeout for another job of the same executor, or for a result of `map`, runs
+    that one itself if it is still queued, so that one worker is enough. It never runs others: those could
+    want a lock that it holds, or keep it longer than what it waits for.
     """
 
     __module__ = "loomy"
