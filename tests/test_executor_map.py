@@ -227,6 +227,18 @@ def test_an_iterator_that_raised_is_at_its_end(buffersize: int | None) -> None:
         assert list(results) == []
 
 
+@BOUNDS
+def test_a_stop_iteration_of_a_job_does_not_pass_for_the_end(buffersize: int | None) -> None:
+    sources: list[Iterator[int]] = [iter([1]), iter(()), iter([3])]
+    with Executor(1) as executor:
+        results = executor.map(next, sources, buffersize=buffersize)
+        assert next(results) == 1
+        with pytest.raises(RuntimeError, match="^generator raised StopIteration$") as caught:
+            next(results)
+        assert type(caught.value.__cause__) is StopIteration
+        assert list(results) == []
+
+
 # Closing.
 
 

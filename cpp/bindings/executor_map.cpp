@@ -84,7 +84,10 @@ PyObject* iterate(PyObject* object) {
     self->started = true;
     PyObject* result = nullptr;
     if (self->batch != nullptr && self->next < self->batch->size()) result = take_next(self);
-    if (result == nullptr) end(self);
+    if (result == nullptr) {
+        end(self);
+        errors::wrap_stop_iteration("generator raised StopIteration"); // here it is no generator's end
+    }
     self->busy.store(false, std::memory_order_release);
     return result;
 }
