@@ -99,10 +99,22 @@ PyObject* close(PyObject* object, PyObject*) {
     Py_RETURN_NONE;
 }
 
+// While jobs are in flight the scheduler holds the batch as well, which the collector cannot know.
+int traverse(PyObject* object, visitproc visit, void* arg) {
+    const python_batch* const batch = as_results(object)->batch;
+    return batch != nullptr && batch->finished() ? batch->traverse(visit, arg) : 0;
+}
+
+int clear(PyObject* object) {
+    end(as_results(object));
+    return 0;
+}
+
 void dealloc(PyObject* object) {
+    PyObject_GC_UnTrack(object);
     if (as_results(object)->weak_references != nullptr) PyObject_ClearWeakRefs(object);
     end(as_results(object));
-    PyObject_Free(object);
+    PyObject_GC_Del(object);
 }
 
 PyMethodDef methods[] = {
@@ -128,7 +140,12 @@ PyObject* executor_map(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     if (home->core->closed() || is_past_exit()) return raise_not_running(*home);
     ref<python_batch> batch = make_batch(*home, std::move(items), call_limits{});
     if (!batch) return nullptr;
-    executor_results* const results = PyObject_New(executor_results, &results_type);
+    try {
+        batch->stream(args[0], args[2] == Py_True);
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
+    executor_results* const results = PyObject_GC_New(executor_results, &results_type);
     if (results == nullptr) return nullptr;
     results->weak_references = nullptr;
     results->batch = nullptr;
@@ -136,17 +153,12 @@ PyObject* executor_map(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     results->until = until;
     results->started = false;
     new (&results->busy) std::atomic<bool>(false);
-    try {
-        batch->stream(args[0], args[2] == Py_True);
-    } catch (const std::bad_alloc&) {
-        Py_DECREF(results);
-        return PyErr_NoMemory();
-    }
     if (batch->size() != 0 && submit_batch(*home, *batch, call_limits{}) < 0) {
-        Py_DECREF(results);
+        PyObject_GC_Del(results);
         return nullptr;
     }
     results->batch = batch.release();
+    PyObject_GC_Track(reinterpret_cast<PyObject*>(results));
     return reinterpret_cast<PyObject*>(results);
 }
 
@@ -155,8 +167,10 @@ int register_executor_map(PyObject*) {
     type.tp_name = "loomy.ExecutorResults";
     type.tp_doc = PyDoc_STR("The results of Executor.map, in order.");
     type.tp_basicsize = sizeof(executor_results);
-    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+    type.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
     type.tp_dealloc = dealloc;
+    type.tp_traverse = traverse;
+    type.tp_clear = clear;
     type.tp_iter = PyObject_SelfIter;
     type.tp_iternext = iterate;
     type.tp_methods = methods;
