@@ -2,12 +2,13 @@
 
 #include <new>
 
+#include "arguments.hpp"
 #include "batch_submission.hpp"
 #include "deferred.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
 #include "process_exit.hpp"
-#include "timeout.hpp"
+#include "standard_library.hpp"
 
 namespace loomy::py {
 namespace {
@@ -59,11 +60,7 @@ int wait_for_next(executor_results* self) {
 PyObject* take_next(executor_results* self) {
     if (self->batch->outcomes().of(self->next) == batch_stream::outcome::none && !self->batch->finished()) {
         const int woken = wait_for_next(self);
-        if (woken == 0) {
-            PyErr_SetString(PyExc_TimeoutError,
-                            "the timeout of map() passed before its results were there; "
-                            "what had not started was cancelled");
-        }
+        if (woken == 0) PyErr_SetNone(PyExc_TimeoutError);
         if (woken <= 0) return nullptr;
     }
     PyObject* const result = self->batch->take_outcome(self->next);
@@ -74,7 +71,7 @@ PyObject* take_next(executor_results* self) {
 // False with an error set.
 bool enter(executor_results* self) {
     if (!self->busy.exchange(true, std::memory_order_acquire)) return true;
-    PyErr_SetString(PyExc_ValueError, "the results are being iterated over already, by another thread");
+    PyErr_SetString(PyExc_ValueError, "generator already executing");
     return false;
 }
 
@@ -99,6 +96,53 @@ PyObject* close(PyObject* object, PyObject*) {
     Py_RETURN_NONE;
 }
 
+PyObject* send(PyObject* object, PyObject* value) {
+    if (value != Py_None && !as_results(object)->started && as_results(object)->batch != nullptr) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started generator");
+        return nullptr;
+    }
+    PyObject* const result = iterate(object);
+    if (result == nullptr && PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_StopIteration);
+    return result;
+}
+
+// What throw(kind, value) is to raise. New reference, or null with an error set.
+PyObject* exception_of(PyObject* kind, PyObject* value) {
+    if (PyExceptionInstance_Check(kind)) {
+        if (value == Py_None) return Py_NewRef(kind);
+        PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+        return nullptr;
+    }
+    if (!PyExceptionClass_Check(kind)) {
+        return PyErr_Format(PyExc_TypeError,
+                            "exceptions must be classes or instances deriving from BaseException, not %s",
+                            Py_TYPE(kind)->tp_name);
+    }
+    if (value == Py_None) return PyObject_CallNoArgs(kind);
+    if (PyObject_TypeCheck(value, reinterpret_cast<PyTypeObject*>(kind))) return Py_NewRef(value);
+    return PyTuple_Check(value) ? PyObject_CallObject(kind, value) : PyObject_CallOneArg(kind, value);
+}
+
+PyObject* throw_into(PyObject* object, PyObject* const* args, Py_ssize_t count) {
+    if (count < 1 || count > 3) {
+        return PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", count);
+    }
+    PyObject* const exception = exception_of(args[0], count > 1 ? args[1] : Py_None);
+    if (exception == nullptr) return nullptr;
+    if (count == 3 && args[2] != Py_None && PyException_SetTraceback(exception, args[2]) < 0) {
+        Py_DECREF(exception);
+        return nullptr;
+    }
+    if (enter(as_results(object))) {
+        end(as_results(object));
+        as_results(object)->busy.store(false, std::memory_order_release);
+        errors::raise(exception);
+        errors::wrap_stop_iteration("generator raised StopIteration");
+    }
+    Py_DECREF(exception);
+    return nullptr;
+}
+
 // While jobs are in flight the scheduler holds the batch as well, which the collector cannot know.
 int traverse(PyObject* object, visitproc visit, void* arg) {
     const python_batch* const batch = as_results(object)->batch;
@@ -118,6 +162,10 @@ void dealloc(PyObject* object) {
 }
 
 PyMethodDef methods[] = {
+    {"send", send, METH_O,
+     PyDoc_STR("send($self, value, /)\n--\n\nThe next result; nobody looks at the value.")},
+    {"throw", as_method(throw_into), METH_FASTCALL,
+     PyDoc_STR("throw($self, type, value=None, traceback=None, /)\n--\n\nclose(), then raise that.")},
     {"close", close, METH_NOARGS,
      PyDoc_STR(
          "close($self)\n--\n\nEnd the iteration; jobs that have not started are cancelled if it had begun.")},
@@ -129,11 +177,12 @@ PyObject* executor_map(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     python_pool* const home = pool_of(self);
     if (home == nullptr) return nullptr;
     if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "_map() takes a function, an iterable, a flag and a timeout");
+        PyErr_SetString(PyExc_TypeError, "_map() takes a function, an iterable, a flag and an end");
         return nullptr;
     }
-    deadline until;
-    if (!parse_timeout(args[3], &until, "timeout")) return nullptr;
+    deadline until = deadline::never();
+    if (args[3] != Py_None && !parse_standard_end(args[3], &until)) return nullptr;
+    if (home->core->options().max_pending >= 0) Py_RETURN_NONE; // a batch takes one place, whatever its size
     batch_items items;
     if (!items.fill(args[1])) return nullptr;
     deferred::drain();

@@ -105,8 +105,8 @@ PyMethodDef methods[] = {
          "set_hooks($self, hooks, /)\n--\n\nReplace the hooks, from any thread, also from a hook. A job's "
          "payload is a callable without arguments: fn, or a\ncall of it with its arguments.")},
     {"_map", as_method(executor_map), METH_FASTCALL,
-     PyDoc_STR("_map($self, fn, items, spread, timeout, /)\n--\n\nfn(item), or fn(*item) if spread, for each "
-               "item: an iterator over the results in order.")},
+     PyDoc_STR("_map($self, fn, items, spread, end, /)\n--\n\nfn(item), or fn(*item) if spread, for each "
+               "item: an iterator over the results in order.\nNone if the queue is bounded.")},
     {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe fields of PoolStats.")},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -4,7 +4,7 @@ Every `timeout` is in seconds and `None` means for ever; deadlines are readings 
 """
 
 from asyncio import AbstractEventLoop, CancelledError
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Set as AbstractSet
 from contextvars import Context as ContextVars
 from threading import Condition, Thread
@@ -450,9 +450,12 @@ class ExecutorBase:
         """Queue `fn(*args, **kwargs)` and return its `Future` at once."""
 
     def _map(
-        self, fn: Callable[..., _T], items: Iterable[Any], spread: bool, timeout: float | None, /
-    ) -> Iterator[_T]:
-        """`fn(item)`, or `fn(*item)` if `spread`, for each item: an iterator over the results in order."""
+        self, fn: Callable[..., _T], items: Iterable[Any], spread: bool, end: float | None, /
+    ) -> Generator[_T] | None:
+        """`fn(item)`, or `fn(*item)` if `spread`, for each item: an iterator over the results in order.
+
+        end: a reading of `time.monotonic()`. `None` if the queue is bounded: submit them one by one.
+        """
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more jobs; what was submitted is still run."""

@@ -47,6 +47,12 @@ _loomy._set_future_type(Future)
 
 _numbers = itertools.count()
 
+_empty: dict[Any, Any] = {}
+# To iterate over them runs nobody's code and waits for nothing. (Not so count, which adds.)
+_AT_HAND: frozenset[type] = frozenset(
+    [list, tuple, range, str, bytes, bytearray, dict, set, frozenset, deque, itertools.repeat]
+).union(map(type, (_empty.keys(), _empty.values(), _empty.items())))
+
 
 class Executor(ExecutorBase, ThreadPoolExecutor):
     """A drop-in for `concurrent.futures.ThreadPoolExecutor`, with native dispatch.
@@ -61,7 +67,7 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
     Beyond that:
         hooks: a `loomy.Hooks`; a job's payload is a callable without arguments, `fn` or a call of it with its
             arguments (`func`, `args`, `keywords`); that of a call of `map` is its argument, or their tuple.
-        max_pending: the exact number of jobs that may be queued; `None` is no bound.
+        max_pending: the exact number of jobs that may be queued, those of `map` included; `None` is no bound.
         on_full: when the queue is at that bound, "block" (Ctrl-C works), "raise" `PoolFull`, or "caller_runs"
             the job on the submitting thread, where no initializer was called.
         copy_context: run each job in a copy of the submitter's `contextvars` context; of a `map`, those that
@@ -113,8 +119,15 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
 
         timeout: seconds from this call to the last result; `TimeoutError` when they have passed.
         chunksize: no effect, as in the standard library's thread pool.
-        buffersize: how many jobs may be submitted whose results have not been taken; `None` collects the
-            iterables at once. (Python 3.14's parameter, on all versions.)
+        buffersize: how many jobs may be submitted whose results have not been taken; `None` submits one for
+            each argument at once. (Python 3.14's parameter, on all versions.)
+
+        A job is submitted as soon as its arguments have been pulled, so an iterable may wait for those before
+        it; and those are run though it then raises. Where all iterables are lists, ranges or the like, which
+        cannot wait, and `max_pending` is `None`, all calls are one batch, which costs less.
+
+        The result is a generator, or has all methods of one, and isinstance calls it a
+        `collections.abc.Generator`; `inspect.isgenerator` need not.
 
         The first job that raises ends the iteration with its exception and cancels what has not started; so
         does closing the iterator. Raises `TypeError` and `ValueError` for a wrong `buffersize`.
@@ -124,11 +137,18 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         submit = self.submit
-        if buffersize is None and isinstance(submit, BuiltinMethodType) and submit.__self__ is self:
-            # Nobody, subclass or mock, has another idea of submitting: one batch, not a future for each call.
-            spread = len(iterables) != 1
-            return self._map(fn, zip(*iterables, strict=False) if spread else iterables[0], spread, timeout)
         end = None if timeout is None else timeout + time.monotonic()
+        if (
+            buffersize is None
+            # Nobody, subclass or mock, has another idea of submitting.
+            and isinstance(submit, BuiltinMethodType)
+            and submit.__self__ is self
+            and _AT_HAND.issuperset(map(type, iterables))
+        ):
+            spread = len(iterables) != 1
+            results = self._map(fn, zip(*iterables, strict=False) if spread else iterables[0], spread, end)
+            if results is not None:
+                return results
         arguments = zip(*iterables, strict=False)
         if buffersize is None:
             futures = deque([submit(fn, *args) for args in arguments])
