@@ -214,11 +214,15 @@ class Owner:
         return payload, self
 
 
+def wait_for_all_of(owner: Owner) -> None:
+    wait_until(lambda: owner.pool.stats().completed == 3)
+
+
 @pytest.mark.parametrize("kind", [Executor, Pool])
 @pytest.mark.filterwarnings("ignore:pool .* was collected without being closed:ResourceWarning")
 def test_results_of_a_map_in_a_cycle_with_its_function_are_collected(kind: type[Any]) -> None:
     owner = Owner(kind)
-    wait_until(lambda: owner.pool.stats().completed == 3)
+    wait_for_all_of(owner)
     gone = weakref.ref(owner)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(owner.pool.name)]
     assert threads
@@ -233,7 +237,7 @@ def test_results_of_a_map_that_lead_back_to_it_are_collected() -> None:
 
     with Executor(1) as executor:
         holder = Holder()
-        holder.results = executor.map(lambda _, held=holder: held, range(3))  # type: ignore[misc]
+        holder.results = executor.map(lambda _, held=holder: held, range(3))
         wait_until(lambda: executor.stats().completed == 3)
         gone = weakref.ref(holder)
         del holder
@@ -252,3 +256,21 @@ def test_the_function_of_a_map_dies_as_soon_as_its_jobs_have_ended() -> None:
         del function
         wait_until(lambda: gone() is None)
         assert list(results) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_future_in_a_cycle_through_its_dict_is_collected(ended: bool) -> None:
+    class Holder:
+        future: Any = None
+
+    with one_busy_worker() as (executor, gate):
+        holder = Holder()
+        holder.future = executor.submit(int)
+        if ended:
+            gate.open()
+            holder.future.result(WAIT)
+        holder.future.__dict__["holder"] = holder
+        gate.open()
+        gone = weakref.ref(holder)
+        del holder
+        wait_until(lambda: gc.collect() >= 0 and gone() is None)

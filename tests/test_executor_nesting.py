@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from helpers import WAIT, Background, Gate
+from helpers import WAIT, Gate
 
 from loomy import Executor
 
@@ -49,7 +49,7 @@ def test_a_job_that_waits_with_a_lock_is_not_given_one_that_wants_it(kind: Any) 
                 awaited = executor.submit(gate.block, 1)
                 gate.wait_entered()
                 others.append(executor.submit(wants))
-                Background(lambda: (time.sleep(0.05), gate.open()))
+                threading.Timer(0.05, gate.open).start()
                 result: int = awaited.result()
                 return result
 
@@ -96,7 +96,7 @@ def test_no_job_sees_what_another_that_waits_has_in_its_thread(kind: Any) -> Non
             awaited = executor.submit(gate.block, 1)
             gate.wait_entered()
             others.append(executor.submit(lambda: hasattr(local, "transaction")))
-            Background(lambda: (time.sleep(0.05), gate.open()))
+            threading.Timer(0.05, gate.open).start()
             awaited.result()
             del local.transaction
             return True

@@ -47,7 +47,7 @@ int clear(PyObject* self) {
 // An attribute of the user's own may be part of a cycle.
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
     if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
-    return touch(self) ? 0 : -1;
+    return show_to_collector(self) ? 0 : -1;
 }
 
 // As the standard library's.

@@ -41,6 +41,8 @@ class Future(FutureBase[T], concurrent.futures.Future[T]):
 
     __slots__ = ()
     __module__ = "loomy"
+    # Not that of the other base, of which the collector would not learn: see future_view.cpp.
+    __dict__ = FutureBase.__dict__["__dict__"]
 
 
 _loomy._set_future_type(Future)
