@@ -411,13 +411,16 @@ class FutureBase(Generic[_Out]):
     def cancel(self) -> bool:
         """Cancel the job if it has not started; a running one is asked to stop."""
 
-    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn(self)` once the job has ended."""
 
-    def set_result(self, result: Any, /) -> NoReturn:
+    def _get_snapshot(self) -> tuple[bool, bool, _Out | None, BaseException | None]:
+        """Python 3.14's: done, cancelled, result and exception, as they are at one moment."""
+
+    def set_result(self, result: Any) -> NoReturn:
         """Raises `InvalidStateError`: the job sets its outcome."""
 
-    def set_exception(self, exception: Any, /) -> NoReturn:
+    def set_exception(self, exception: Any) -> NoReturn:
         """Raises `InvalidStateError`: the job sets its outcome."""
 
     def set_running_or_notify_cancel(self) -> NoReturn:
