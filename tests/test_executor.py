@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextvars
+import decimal
 import inspect
 import logging
 import os
@@ -332,6 +333,21 @@ def test_map_runs_in_a_copy_of_the_context_of_its_call() -> None:
             return list(results)
 
     assert run_in_fresh_context(scenario) == ["early"] * 4
+
+
+@pytest.mark.parametrize(("copy_context", "seen"), [(None, 5), (False, 5), (True, 28)])
+def test_jobs_find_what_an_initializer_did_to_the_context(copy_context: bool | None, seen: int) -> None:
+    """Unless they are to have the submitter's."""
+
+    def initialize() -> None:
+        decimal.getcontext().prec = 5
+
+    def precision(_: int = 0) -> int:
+        return decimal.getcontext().prec
+
+    with Executor(1, initializer=initialize, copy_context=copy_context) as executor:
+        assert executor.submit(precision).result(WAIT) == seen
+        assert list(executor.map(precision, range(3))) == [seen] * 3
 
 
 def test_without_copy_context_jobs_see_that_of_their_thread() -> None:

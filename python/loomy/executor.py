@@ -72,8 +72,11 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         max_pending: the exact number of jobs that may be queued, those of `map` included; `None` is no bound.
         on_full: when the queue is at that bound, "block" (Ctrl-C works), "raise" `PoolFull`, or "caller_runs"
             the job on the submitting thread, where no initializer was called.
-        copy_context: run each job in a copy of the submitter's `contextvars` context; of a `map`, those that
-            one worker runs share a copy.
+        copy_context: run each job in a copy of the submitter's `contextvars` context; of a `map` that is one
+            batch, those that one worker runs share a copy. `False`: in the context of the worker's thread,
+            as in the standard library, where what one job changes the next ones find. `None` is `False`
+            with an initializer, which may have changed that context (`decimal.getcontext().prec = 5`), and
+            `True` without.
         spin: microseconds a worker looks for work before it sleeps; 0 never; `None` adapts to what pays.
 
     A job that waits without a timeout for another job of the same executor, or for a result of `map`, runs
@@ -93,7 +96,7 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         hooks: Hooks[Any, Any] | None = None,
         max_pending: int | None = None,
         on_full: OnFull = "block",
-        copy_context: bool = True,
+        copy_context: bool | None = None,
         spin: float | None = None,
     ) -> None:
         if max_workers is None:
@@ -102,7 +105,9 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        name = thread_name_prefix or f"loomy.Executor-{next(_numbers)}"
+        name = str(thread_name_prefix or f"loomy.Executor-{next(_numbers)}")
+        if copy_context is None:
+            copy_context = initializer is None
         super().__init__(
             "executor",
             partial(initializer, *initargs) if initializer is not None else None,
