@@ -10,6 +10,7 @@
 #include "pool_object.hpp"
 #include "process_exit.hpp"
 #include "python_module.hpp"
+#include "standard_library.hpp"
 #include "submission.hpp"
 
 namespace loomy::py {
@@ -26,9 +27,9 @@ PyObject* executor_submit(PyObject* self, PyObject* const* args, Py_ssize_t coun
     python_pool* const home = pool_of(self);
     if (home == nullptr) return nullptr;
     if (count < 1) {
-        PyErr_SetString(PyExc_TypeError,
-                        "Executor.submit() missing 1 required positional argument: 'fn'; call "
-                        "submit(fn, *args, **kwargs)");
+        PyErr_SetString(PyExc_TypeError, "Executor.submit() missing 1 required positional argument: 'fn'");
+        say_as_standard_library("concurrent.futures", "ThreadPoolExecutor", "submit", self, args, count,
+                                names);
         return nullptr;
     }
     deferred::drain();
@@ -49,7 +50,12 @@ PyObject* executor_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t co
     static const argument_names expected{"wait", "cancel_futures"};
     python_pool* const home = pool_of(self);
     PyObject* given[2] = {nullptr, nullptr};
-    if (home == nullptr || !expected.parse("shutdown", args, count, names, 0, 1, given)) return nullptr;
+    if (home == nullptr) return nullptr;
+    if (!expected.parse("shutdown", args, count, names, 0, 1, given)) {
+        say_as_standard_library("concurrent.futures", "ThreadPoolExecutor", "shutdown", self, args, count,
+                                names);
+        return nullptr;
+    }
     const int wait = given[0] != nullptr ? PyObject_IsTrue(given[0]) : 1;
     const int cancel = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 0;
     if (wait < 0 || cancel < 0) return nullptr;

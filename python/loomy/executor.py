@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import math
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from loomy import _loomy
 from loomy._loomy import ExecutorBase, FutureBase
-from loomy._options import checked
+from loomy._options import MAX_SIZE, checked, kind_of
 from loomy.stats import PoolStats
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
     """A drop-in for `concurrent.futures.ThreadPoolExecutor`, with native dispatch.
 
     The arguments, their defaults and their errors are the standard library's: `max_workers` (`None`: CPUs
-    + 4, at most 32), `thread_name_prefix`, and `initializer(*initargs)`, which each worker thread calls
-    before its first job; if it raises, `BrokenThreadPool` is raised by every future and every `submit` from
-    then on.
+    + 4, at most 32; no more than 65,536 are made), `thread_name_prefix`, and `initializer(*initargs)`, which
+    each worker thread calls before its first job; if it raises, `BrokenThreadPool` is raised by every future
+    and every `submit` from then on.
     Jobs run on worker threads. An executor nobody shuts down runs what was submitted, also at interpreter
     exit.
 
@@ -111,7 +112,7 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
         super().__init__(
             "executor",
             partial(initializer, *initargs) if initializer is not None else None,
-            *checked(max_workers, name, hooks, max_pending, on_full, copy_context, "worker", spin),
+            *checked(_whole(max_workers), name, hooks, max_pending, on_full, copy_context, "worker", spin),
         )
 
     def map(
@@ -219,6 +220,14 @@ def _result_or_cancel(future: Future[T], timeout: float | None) -> T:
         raise
     finally:
         del future  # no cycle with the exception through this frame
+
+
+def _whole(max_workers: float) -> int:
+    """As many as the standard library would start: it takes whatever can be compared with a number."""
+    try:
+        return MAX_SIZE if max_workers >= MAX_SIZE else math.ceil(max_workers)
+    except (TypeError, ValueError, OverflowError):  # nan, or no number
+        raise TypeError(f"max_workers must be a number of threads, got {kind_of(max_workers)}") from None
 
 
 def _cpus() -> int:
