@@ -15,7 +15,7 @@ import pytest
 from helpers import WAIT, identity, one_busy_worker, wait_until
 from test_garbage import Thing, Watch, forget, give_back, without_collector
 
-from loomy import Executor, Future, _futures
+from loomy import Executor, Future, Pool, _futures
 
 
 class Told:
@@ -200,3 +200,77 @@ def test_a_dropped_future_still_runs_its_job() -> None:
         for i in range(100):
             executor.submit(ran.append, i)
     assert ran == list(range(100))
+
+
+class Owner:
+    """Has a pool, and the results of a map of its own method."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self.pool = kind(1) if kind is Executor else kind(self.work, 1)
+        self.results = self.pool.map(*([self.work] if kind is Executor else []), range(3))
+        next(self.results)
+
+    def work(self, payload: int) -> Any:
+        return payload, self
+
+
+def wait_for_all_of(owner: Owner) -> None:
+    wait_until(lambda: owner.pool.stats().completed == 3)
+
+
+@pytest.mark.parametrize("kind", [Executor, Pool])
+@pytest.mark.filterwarnings("ignore:pool .* was collected without being closed:ResourceWarning")
+def test_results_of_a_map_in_a_cycle_with_its_function_are_collected(kind: type[Any]) -> None:
+    owner = Owner(kind)
+    wait_for_all_of(owner)
+    gone = weakref.ref(owner)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(owner.pool.name)]
+    assert threads
+    del owner
+    wait_until(lambda: gc.collect() >= 0 and gone() is None)
+    wait_until(lambda: not any(thread.is_alive() for thread in threads))
+
+
+def test_results_of_a_map_that_lead_back_to_it_are_collected() -> None:
+    class Holder:
+        results: Any = None
+
+    with Executor(1) as executor:
+        holder = Holder()
+        holder.results = executor.map(lambda _, held=holder: held, range(3))
+        wait_until(lambda: executor.stats().completed == 3)
+        gone = weakref.ref(holder)
+        del holder
+        wait_until(lambda: gc.collect() >= 0 and gone() is None)
+
+
+def test_the_function_of_a_map_dies_as_soon_as_its_jobs_have_ended() -> None:
+    class Function:
+        def __call__(self, payload: int) -> int:
+            return payload
+
+    with without_collector(), Executor(1) as executor:
+        function = Function()
+        gone = weakref.ref(function)
+        results = executor.map(function, range(3))
+        del function
+        wait_until(lambda: gone() is None)
+        assert list(results) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_future_in_a_cycle_through_its_dict_is_collected(ended: bool) -> None:
+    class Holder:
+        future: Any = None
+
+    with one_busy_worker() as (executor, gate):
+        holder = Holder()
+        holder.future = executor.submit(int)
+        if ended:
+            gate.open()
+            holder.future.result(WAIT)
+        holder.future.__dict__["holder"] = holder
+        gate.open()
+        gone = weakref.ref(holder)
+        del holder
+        wait_until(lambda: gc.collect() >= 0 and gone() is None)

@@ -354,7 +354,7 @@ OUTPUT = {
     "submitting_too_late": ["cannot schedule new futures after interpreter shutdown"],
     "no_thread_and_then_one": ["ran"],
     "ctrl_c_while_jobs_run": ["told to stop"],
-    "ctrl_c_of_which_hooks_hear": ["JobCancelled", *["PoolNotRunning"] * 10, "told to stop"],
+    "ctrl_c_of_which_hooks_hear": ["CancelledError", *["PoolNotRunning"] * 10, "told to stop"],
 }
 
 

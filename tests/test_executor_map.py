@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -14,7 +14,7 @@ import pytest
 from helpers import WAIT, Background, Gate, double, identity, wait_until
 from test_garbage import Watch, without_collector
 
-from loomy import Executor, Future, Hooks
+from loomy import Executor, Future, Hooks, PoolFull
 
 BOUNDS = pytest.mark.parametrize("buffersize", [None, 1, 3])
 
@@ -58,7 +58,7 @@ def test_chunksize_has_no_effect(chunksize: int) -> None:
     assert outcome(Executor) == outcome(ThreadPoolExecutor)
 
 
-def test_the_iterables_are_collected_at_once_without_a_buffersize() -> None:
+def test_the_iterables_are_pulled_at_once_without_a_buffersize() -> None:
     pulled: list[int] = []
 
     def items() -> Iterator[int]:
@@ -72,13 +72,49 @@ def test_the_iterables_are_collected_at_once_without_a_buffersize() -> None:
         assert list(results) == list(range(10))
 
 
-def test_an_iterable_that_raises_raises_from_the_call_and_runs_nothing_more() -> None:
+def test_jobs_start_while_an_iterable_is_pulled() -> None:
+    ran: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(5):
+            yield i
+            wait_until(lambda: len(ran) == i + 1)  # noqa: B023 called before the next one
+
+    with Executor(1) as executor:
+        executor.map(ran.append, items())
+    assert ran == list(range(5))
+
+
+def test_an_iterable_that_raises_raises_from_the_call_and_what_came_before_is_run() -> None:
+    ran: list[int] = []
+
     def items() -> Iterator[int]:
         yield 1
         raise ValueError("half-way")
 
     with Executor(1) as executor, pytest.raises(ValueError, match="half-way"):
-        executor.map(identity, items())
+        executor.map(ran.append, items())
+    assert ran == [1]
+
+
+@pytest.mark.parametrize("arguments", [list("abc"), tuple("abc"), "abc", dict.fromkeys("abc").keys()])
+def test_arguments_that_are_at_hand_are_one_batch(arguments: Any) -> None:
+    with Executor(1) as executor:
+        results = executor.map(str.upper, arguments)
+        assert type(results).__name__ == "ExecutorResults"
+        assert list(results) == ["A", "B", "C"]
+
+
+def test_a_bound_on_the_queue_holds_for_each_job_of_a_map() -> None:
+    with Executor(1, max_pending=2, on_full="raise") as executor, Gate() as gate:
+        executor.submit(gate.block, 0)
+        gate.wait_entered()
+        with pytest.raises(PoolFull):
+            executor.map(identity, range(100))
+        assert executor.queue_length == 2
+        gate.open()
+    with Executor(1, max_pending=2) as executor:
+        assert list(executor.map(identity, range(100))) == list(range(100))
 
 
 def test_jobs_start_before_the_results_are_asked_for() -> None:
@@ -227,6 +263,18 @@ def test_an_iterator_that_raised_is_at_its_end(buffersize: int | None) -> None:
         assert list(results) == []
 
 
+@BOUNDS
+def test_a_stop_iteration_of_a_job_does_not_pass_for_the_end(buffersize: int | None) -> None:
+    sources: list[Iterator[int]] = [iter([1]), iter(()), iter([3])]
+    with Executor(1) as executor:
+        results = executor.map(next, sources, buffersize=buffersize)
+        assert next(results) == 1
+        with pytest.raises(RuntimeError, match=r"^generator raised StopIteration$") as caught:
+            next(results)
+        assert type(caught.value.__cause__) is StopIteration
+        assert list(results) == []
+
+
 # Closing.
 
 
@@ -288,8 +336,9 @@ def test_shutdown_may_cancel_what_has_not_started() -> None:
         executor.shutdown(wait=False, cancel_futures=True)
         gate.open()
         assert next(results) == 0
-        with pytest.raises(Exception, match="cancelled"):
+        with pytest.raises(CancelledError) as caught:
             list(results)
+        assert type(caught.value) is CancelledError
 
 
 def test_two_threads_cannot_take_from_one_iterator_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 import threading
@@ -247,8 +248,17 @@ def ends_by_as_completed(futures: list[Any]) -> Ends:
     return len(cancelled) - sum(cancelled), sum(cancelled)
 
 
+def ends_by_asyncio(futures: list[Any]) -> Ends:
+    async def ends() -> list[Any]:
+        wrapped = [asyncio.wrap_future(future) for future in futures]
+        return await asyncio.wait_for(asyncio.gather(*wrapped, return_exceptions=True), WAIT)
+
+    cancelled = sum(isinstance(end, asyncio.CancelledError) for end in asyncio.run(ends()))
+    return len(futures) - cancelled, cancelled
+
+
 @pytest.mark.usefixtures("_threads_take_turns_often")
-@pytest.mark.parametrize("look", [ends_by_result, ends_by_wait, ends_by_as_completed])
+@pytest.mark.parametrize("look", [ends_by_result, ends_by_wait, ends_by_as_completed, ends_by_asyncio])
 def test_100_000_racing_cancels_waits_and_completions_lose_nothing(look: Callable[[list[Any]], Ends]) -> None:
     rounds, each = 100, 1_000
     ran = [0] * (rounds * each)
@@ -258,11 +268,11 @@ def test_100_000_racing_cancels_waits_and_completions_lose_nothing(look: Callabl
         ran[i] += 1
 
     def one_round(executor: Executor, turn: int) -> Ends:
-        called: list[Any] = []
+        called: list[str] = []
         go = threading.Event()
         futures = [executor.submit(job, turn * each + i, go) for i in range(each)]
         for future in futures[::10]:
-            future.add_done_callback(called.append)
+            future.add_done_callback(lambda ended: called.append(ended._state))
         calls: list[Callable[[list[Any]], Any]]
         calls = [cancel_some, cancel_some, ends_by_result, look, lambda _: go.set()]
         ends: Ends
@@ -270,6 +280,7 @@ def test_100_000_racing_cancels_waits_and_completions_lose_nothing(look: Callabl
         assert seen == ends
         assert sum(ends) == each
         wait_until(lambda: len(called) == each // 10, "the callbacks")
+        assert set(called) <= {"FINISHED", "CANCELLED_AND_NOTIFIED"}
         return ends
 
     with Executor(4) as executor:

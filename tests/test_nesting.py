@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import WAIT, Background, Gate, double, in_threads
+from helpers import WAIT, Background, Gate, double, in_threads, wait_until
 
 from loomy import Context, Hooks, Pool, Worker
 
@@ -259,3 +259,29 @@ def test_nested_submission_to_a_full_queue_does_not_deadlock() -> None:
     pool: Pool[int, int] = Pool(job, size=1, max_pending=2)
     with pool:
         assert Background(lambda: pool.process_async(0).wait(WAIT)).result() == 55
+
+
+def test_thousands_of_jobs_that_wait_for_one_that_runs() -> None:
+    """Each may run others inside itself, but only so many: Python's stack is not endless."""
+    depth = threading.local()
+    deepest: list[int] = []
+
+    def job(payload: int) -> int:
+        if payload < 0:
+            return gate.block(payload)
+        depth.now = getattr(depth, "now", 0) + 1
+        deepest.append(depth.now)
+        try:
+            return awaited.wait()
+        finally:
+            depth.now -= 1
+
+    sys.setrecursionlimit(1_000)  # the usual one, which the fixture restores
+    with Gate() as gate, Pool(job, size=2) as pool:
+        awaited = pool.process_async(-7)
+        gate.wait_entered()
+        waiting = [pool.process_async(i) for i in range(3_000)]
+        wait_until(lambda: len(deepest) >= 33)
+        gate.open()
+        assert [result.wait(WAIT) for result in waiting] == [-7] * 3_000
+    assert 1 < max(deepest) <= 33

@@ -7,6 +7,7 @@
 #include "async_result.hpp"
 #include "errors.hpp"
 #include "event_loop.hpp"
+#include "future_view.hpp"
 #include "gil.hpp"
 #include "python_module.hpp"
 
@@ -40,15 +41,27 @@ void log_callback_error(PyObject* future) {
     Py_DECREF(error);
 }
 
+bool is_future(PyObject* result) noexcept {
+    return Py_TYPE(result) != &async_result_type;
+}
+
+// Null with an error set that is not a future's callback's own business.
+PyObject* call_back(PyObject* callback, PyObject* result) {
+    // What the callback looks at says that it has ended, whoever comes first.
+    if (is_future(result) && !settle_if_touched(result)) return nullptr;
+    PyObject* const nothing = PyObject_CallOneArg(callback, result);
+    if (nothing != nullptr || !is_future(result)) return nothing;
+    log_callback_error(result);
+    return PyErr_Occurred() == nullptr ? Py_NewRef(Py_None) : nullptr;
+}
+
 void job_ended(listener& node) {
     auto* const self = static_cast<thread_call*>(&node);
     const gil::attached scope;
     if (!scope) return; // the interpreter is gone, and with it who asked
     if (self->context == nullptr || PyContext_Enter(self->context) == 0) {
-        PyObject* const nothing = PyObject_CallOneArg(self->callback, self->result);
-        if (nothing == nullptr && Py_TYPE(self->result) != &async_result_type)
-            log_callback_error(self->result);
-        if (PyErr_Occurred() != nullptr) errors::report_unraisable("done callback", self->callback);
+        PyObject* const nothing = call_back(self->callback, self->result);
+        if (nothing == nullptr) errors::report_unraisable("done callback", self->callback);
         Py_XDECREF(nothing);
         if (self->context != nullptr && PyContext_Exit(self->context) != 0) PyErr_Clear();
     } else {
@@ -89,8 +102,16 @@ int add_for_thread(PyObject* self, PyObject* callback, PyObject* context) {
     node->callback = Py_NewRef(callback);
     node->result = Py_NewRef(self);
     node->context = Py_XNewRef(context);
-    if (!as_result(self)->job.listen(*node)) job_ended(*node);
-    return 0;
+    const bool dead = is_future(self) && is_dead(as_result(self)); // then nobody will ever tell
+    if (!dead && as_result(self)->job.listen(*node)) return 0;
+    if (!is_future(self)) {
+        job_ended(*node);
+        return 0;
+    }
+    destroy(node);
+    PyObject* const nothing = call_back(callback, self); // what a future's raises is the caller's
+    Py_XDECREF(nothing);
+    return nothing != nullptr ? 0 : -1;
 }
 
 int add_for_loop(PyObject* self, event_loop& to, PyObject* callback, PyObject* context) {
@@ -111,8 +132,7 @@ PyObject* cancelled_error(python_job& job, const char* kind) {
 } // namespace
 
 PyObject* add_done_callback(async_result* self, PyObject* callback) {
-    if (!check_callable(callback) || add_for_thread(reinterpret_cast<PyObject*>(self), callback, nullptr) < 0)
-        return nullptr;
+    if (add_for_thread(reinterpret_cast<PyObject*>(self), callback, nullptr) < 0) return nullptr;
     Py_RETURN_NONE;
 }
 

@@ -97,6 +97,12 @@ bool batch_items::fill(PyObject* iterable) {
     return whole && PyErr_Occurred() == nullptr;
 }
 
+int batch_items::traverse(visitproc visit, void* arg) const {
+    for (Py_ssize_t i = 0; list_ != nullptr && i < PyList_GET_SIZE(list_); ++i)
+        Py_VISIT(plain(PyList_GET_ITEM(list_, i)));
+    return 0;
+}
+
 PyObject* batch_items::release() {
     make_whole();
     PyObject_GC_Track(list_);

@@ -47,6 +47,8 @@ class batch_items {
     };
     // Any thread, once: take() and put() do nothing from now on. What was there is the caller's.
     [[nodiscard]] left close_place(std::uint64_t index) noexcept;
+    // What is in the places, once nobody changes them.
+    int traverse(visitproc visit, void* arg) const;
     // The whole list, when all items have ended: None where there is no result.
     [[nodiscard]] PyObject* release();
 

@@ -4,6 +4,7 @@
 #include "pool_object.hpp"
 #include "python_batch.hpp"
 #include "python_module.hpp"
+#include "standard_library.hpp"
 
 // What became of the items of a batch.
 namespace loomy::py {
@@ -78,6 +79,7 @@ PyObject* python_batch::item_error(phase as) const {
                                 nullptr, "the %s passed before this item of a batch in pool '%U' had ended",
                                 deadline_is_context ? "deadline of the context" : "timeout", home->name);
         case phase::cancelled:
+            if (home->kind == pool_kind::executor) return standard_cancelled_error();
             return errors::make(errors::job_cancelled(), nullptr, "the batch in pool '%U' was cancelled%s%s",
                                 home->name, token && !token->detail().empty() ? ": " : "",
                                 token ? token->detail().c_str() : "");

@@ -83,10 +83,11 @@ PyObject* make(PyObject* type, PyObject* cause, const char* format, ...) {
     return exception;
 }
 
-void wrap_stop_iteration() {
+void wrap_stop_iteration(const char* message) {
     if (PyErr_ExceptionMatches(PyExc_StopIteration) == 0) return;
     PyObject* const raised = take_raised();
-    PyObject* const wrapped = make(PyExc_RuntimeError, raised, "a job raised StopIteration; see __cause__");
+    PyObject* const wrapped = make(PyExc_RuntimeError, raised, "%s", message);
+    if (wrapped != nullptr) PyException_SetContext(wrapped, Py_NewRef(raised)); // as PEP 479 does
     Py_DECREF(raised);
     if (wrapped == nullptr) return;
     raise(wrapped);

@@ -26,7 +26,7 @@ void put_back(PyObject* taken) noexcept;
 // A new exception `type(message)`, not raised; null with an error set. `cause` may be null; borrowed.
 [[nodiscard]] PyObject* make(PyObject* type, PyObject* cause, const char* format, ...);
 // The StopIteration that is set, if one is, becomes a RuntimeError with it as its cause.
-void wrap_stop_iteration();
+void wrap_stop_iteration(const char* message = "a job raised StopIteration; see __cause__");
 // What failed where nobody can be told goes to sys.unraisablehook, with the error that is set. `where` may be
 // null.
 void report_unraisable(const char* what, PyObject* where) noexcept;

@@ -10,6 +10,7 @@
 #include "pool_object.hpp"
 #include "process_exit.hpp"
 #include "python_module.hpp"
+#include "standard_library.hpp"
 #include "submission.hpp"
 
 namespace loomy::py {
@@ -26,9 +27,9 @@ PyObject* executor_submit(PyObject* self, PyObject* const* args, Py_ssize_t coun
     python_pool* const home = pool_of(self);
     if (home == nullptr) return nullptr;
     if (count < 1) {
-        PyErr_SetString(PyExc_TypeError,
-                        "Executor.submit() missing 1 required positional argument: 'fn'; call "
-                        "submit(fn, *args, **kwargs)");
+        PyErr_SetString(PyExc_TypeError, "Executor.submit() missing 1 required positional argument: 'fn'");
+        say_as_standard_library("concurrent.futures", "ThreadPoolExecutor", "submit", self, args, count,
+                                names);
         return nullptr;
     }
     deferred::drain();
@@ -49,7 +50,12 @@ PyObject* executor_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t co
     static const argument_names expected{"wait", "cancel_futures"};
     python_pool* const home = pool_of(self);
     PyObject* given[2] = {nullptr, nullptr};
-    if (home == nullptr || !expected.parse("shutdown", args, count, names, 0, 1, given)) return nullptr;
+    if (home == nullptr) return nullptr;
+    if (!expected.parse("shutdown", args, count, names, 0, 1, given)) {
+        say_as_standard_library("concurrent.futures", "ThreadPoolExecutor", "shutdown", self, args, count,
+                                names);
+        return nullptr;
+    }
     const int wait = given[0] != nullptr ? PyObject_IsTrue(given[0]) : 1;
     const int cancel = given[1] != nullptr ? PyObject_IsTrue(given[1]) : 0;
     if (wait < 0 || cancel < 0) return nullptr;
@@ -105,8 +111,8 @@ PyMethodDef methods[] = {
          "set_hooks($self, hooks, /)\n--\n\nReplace the hooks, from any thread, also from a hook. A job's "
          "payload is a callable without arguments: fn, or a\ncall of it with its arguments.")},
     {"_map", as_method(executor_map), METH_FASTCALL,
-     PyDoc_STR("_map($self, fn, items, spread, timeout, /)\n--\n\nfn(item), or fn(*item) if spread, for each "
-               "item: an iterator over the results in order.")},
+     PyDoc_STR("_map($self, fn, items, spread, end, /)\n--\n\nfn(item), or fn(*item) if spread, for each "
+               "item: an iterator over the results in order.\nNone if the queue is bounded.")},
     {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe fields of PoolStats.")},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -8,6 +8,7 @@
 #include "future_view.hpp"
 #include "gil.hpp"
 #include "python_module.hpp"
+#include "standard_library.hpp"
 
 namespace loomy::py {
 namespace {
@@ -47,7 +48,7 @@ int clear(PyObject* self) {
 // An attribute of the user's own may be part of a cycle.
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
     if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
-    return touch(self) ? 0 : -1;
+    return show_to_collector(self) ? 0 : -1;
 }
 
 // As the standard library's.
@@ -73,10 +74,32 @@ PyObject* represent(PyObject* self) {
 
 // Methods.
 
-// As wait_as_asked; then the condition, if somebody looks at it, says the same.
+// Waits as the methods with the one argument `timeout` are asked to; then the condition, if somebody looks at
+// it, says the same. True when the job has finished, else an error is set.
 bool wait_and_settle(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
                      const char* method) {
-    return wait_as_asked(as_future(self), args, count, names, method) && settle_if_touched(self);
+    static const argument_names expected{"timeout"};
+    PyObject* timeout = nullptr;
+    if (!expected.parse(method, args, count, names, 0, 1, &timeout)) {
+        say_as_standard_library("concurrent.futures", "Future", method, self, args, count, names);
+        return false;
+    }
+    if (job_of(self).finished()) return settle_if_touched(self); // nobody looks at the timeout
+    deadline until;
+    if (!parse_standard_timeout(timeout, &until)) return false;
+    const int woken = wait_for(as_future(self), until);
+    if (woken == 0) PyErr_SetNone(PyExc_TimeoutError);
+    return woken > 0 && settle_if_touched(self);
+}
+
+// The one argument of a method that has no other. Borrowed; null with an error set.
+PyObject* one_argument(const argument_names& expected, const char* method, PyObject* self,
+                       PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    if (count == 1 && names == nullptr) return args[0];
+    PyObject* given = nullptr;
+    if (expected.parse(method, args, count, names, 1, 1, &given)) return given;
+    say_as_standard_library("concurrent.futures", "Future", method, self, args, count, names);
+    return nullptr;
 }
 
 PyObject* future_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -120,19 +143,53 @@ PyObject* future_cancel(PyObject* self, PyObject*) {
     Py_RETURN_FALSE;
 }
 
-PyObject* future_add_done_callback(PyObject* self, PyObject* callback) {
-    return add_done_callback(as_future(self), callback);
+PyObject* future_add_done_callback(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"fn"};
+    PyObject* const callback = one_argument(expected, "add_done_callback", self, args, count, names);
+    return callback != nullptr ? add_done_callback(as_future(self), callback) : nullptr;
+}
+
+PyObject* future_get_snapshot(PyObject* self, PyObject*) {
+    python_job& job = job_of(self);
+    const bool ended = has_ended(job);
+    if (ended && !settle_if_touched(self)) return nullptr;
+    const bool cancelled = job.state() == phase::cancelled;
+    PyObject* const result = ended && job.has_result() ? job.answer() : Py_NewRef(Py_None);
+    PyObject* const error = ended && !cancelled && job.finished() ? job.error() : Py_NewRef(Py_None);
+    PyObject* const snapshot =
+        result != nullptr && error != nullptr
+            ? PyTuple_Pack(4, ended ? Py_True : Py_False, cancelled ? Py_True : Py_False, result, error)
+            : nullptr;
+    Py_XDECREF(result);
+    Py_XDECREF(error);
+    return snapshot;
 }
 
 PyObject* refuse_outcome(PyObject* self, PyObject*) {
     PyObject* const kind = borrowed_class("concurrent.futures", "InvalidStateError");
-    if (kind != nullptr) {
+    if (kind != nullptr && has_ended(job_of(self))) {
+        PyObject* const state = PyObject_GetAttrString(self, "_state");
+        if (state != nullptr) PyErr_Format(kind, "%U: %R", state, self); // as the standard library's
+        Py_XDECREF(state);
+    } else if (kind != nullptr) {
         PyErr_Format(kind,
                      "the job behind %R sets its outcome itself; use concurrent.futures.Future() for a "
                      "future of your own",
                      self);
     }
     return nullptr;
+}
+
+PyObject* refuse_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"result"};
+    PyObject* const result = one_argument(expected, "set_result", self, args, count, names);
+    return result != nullptr ? refuse_outcome(self, nullptr) : nullptr;
+}
+
+PyObject* refuse_exception(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    static const argument_names expected{"exception"};
+    PyObject* const exception = one_argument(expected, "set_exception", self, args, count, names);
+    return exception != nullptr ? refuse_outcome(self, nullptr) : nullptr;
 }
 
 PyObject* set_future_type(PyObject*, PyObject* type) {
@@ -152,8 +209,8 @@ PyMethodDef methods[] = {
      PyDoc_STR(
          "result($self, timeout=None)\n--\n\nThe job's result, or its exception raised, as soon as it has "
          "ended.\n\ntimeout: seconds, None for no limit; TimeoutError when it passes first. Raises "
-         "CancelledError if the job was\ncancelled. Can be interrupted with Ctrl-C. Inside a job it runs "
-         "queued jobs instead of blocking.")},
+         "CancelledError if the job was\ncancelled. Can be interrupted with Ctrl-C. Inside a job of the same "
+         "executor it runs the awaited job itself, if that\nis still queued and there is no timeout.")},
     {"exception", as_method(future_exception), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "exception($self, timeout=None)\n--\n\nThe job's exception as soon as it has ended, or None if "
@@ -169,16 +226,20 @@ PyMethodDef methods[] = {
      PyDoc_STR(
          "cancel($self)\n--\n\nCancel the job if it has not started: True, and it never will.\n\nFalse if "
          "it has. A job that is running is asked to stop: its loomy.current_context() is cancelled.")},
-    {"add_done_callback", future_add_done_callback, METH_O,
+    {"add_done_callback", as_method(future_add_done_callback), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
-         "add_done_callback($self, fn, /)\n--\n\nCall fn(self) once the job has ended, on the thread that "
+         "add_done_callback($self, fn)\n--\n\nCall fn(self) once the job has ended, on the thread that "
          "ends it, or at once if it has.\n\nAn Exception that fn raises is logged to "
-         "concurrent.futures, anything else goes to sys.unraisablehook.")},
-    {"set_result", refuse_outcome, METH_O,
-     PyDoc_STR("set_result($self, result, /)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
-    {"set_exception", refuse_outcome, METH_O,
+         "concurrent.futures; anything else goes to sys.unraisablehook, or to the caller if\nit is called at "
+         "once.")},
+    {"_get_snapshot", future_get_snapshot, METH_NOARGS,
      PyDoc_STR(
-         "set_exception($self, exception, /)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
+         "_get_snapshot($self)\n--\n\nPython 3.14's: done, cancelled, result and exception, as they are "
+         "at one moment.")},
+    {"set_result", as_method(refuse_result), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("set_result($self, result)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
+    {"set_exception", as_method(refuse_exception), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("set_exception($self, exception)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
     {"set_running_or_notify_cancel", refuse_outcome, METH_NOARGS,
      PyDoc_STR(
          "set_running_or_notify_cancel($self)\n--\n\nRaises InvalidStateError: the executor does that.")},

@@ -105,10 +105,21 @@ PyObject* get_exception(PyObject* self, void*) {
     Py_RETURN_NONE;
 }
 
+// What is put into it may lead back to the future, as an attribute may.
+PyObject* get_dict(PyObject* self, void*) {
+    return show_to_collector(self) ? PyObject_GenericGetDict(self, nullptr) : nullptr;
+}
+
+int set_dict(PyObject* self, PyObject* value, void*) {
+    return show_to_collector(self) ? PyObject_GenericSetDict(self, value, nullptr) : -1;
+}
+
 } // namespace
 
-bool touch(PyObject* self) {
-    return touched_of(self) != nullptr;
+bool show_to_collector(PyObject* self) {
+    if (!has_ended(job_of(self))) return touched_of(self) != nullptr;
+    gil::track(self);
+    return true;
 }
 
 bool settle_if_touched(PyObject* self) {
@@ -124,6 +135,7 @@ PyGetSetDef standard_library_view[] = {
     {"_state", get_state, nullptr, PyDoc_STR("The state in the words of concurrent.futures."), nullptr},
     {"_result", get_result, nullptr, PyDoc_STR("The result, or None."), nullptr},
     {"_exception", get_exception, nullptr, PyDoc_STR("The exception, or None."), nullptr},
+    {"__dict__", get_dict, set_dict, PyDoc_STR("The attributes that somebody has set."), nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 } // namespace loomy::py

@@ -23,11 +23,10 @@ namespace loomy::py {
 // To be called before anything is said about a future that has ended: then its condition says the same.
 [[nodiscard]] bool settle_if_touched(PyObject* self);
 
-// From now on its end is told to its condition, and the collector sees it from its end on. False with an
-// error set.
-[[nodiscard]] bool touch(PyObject* self);
+// The collector sees it from its end on. False with an error set.
+[[nodiscard]] bool show_to_collector(PyObject* self);
 
-// _condition, _waiters, _state, _result and _exception.
+// _condition, _waiters, _state, _result, _exception and __dict__.
 extern PyGetSetDef standard_library_view[];
 
 } // namespace loomy::py

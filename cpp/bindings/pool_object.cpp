@@ -63,6 +63,7 @@ int init(PyObject* self, PyObject* args, PyObject* keywords) {
     }
     options.interruptible = kind == pool_kind::workers;
     options.eager_threads = kind == pool_kind::workers;
+    options.helps_with_others = kind != pool_kind::executor;
     const bool any = word_is(affinity_word, "any") && kind != pool_kind::workers;
     try {
         ref<python_pool> home = ref<python_pool>::adopt(new python_pool(kind, target, name, options, any));
@@ -240,8 +241,9 @@ PyTypeObject pool_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 python_pool* pool_of(PyObject* self) {
     python_pool* const home = as_pool(self)->home;
     if (home == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this pool was not initialised: call Pool.__init__ in your __init__");
+        PyErr_Format(PyExc_RuntimeError,
+                     "the %.100s was not initialised: call super().__init__() in its __init__",
+                     Py_TYPE(self)->tp_name);
     }
     return home;
 }

@@ -61,6 +61,34 @@ void python_batch::dispose() {
     }
 }
 
+PyObject* python_batch::new_reference_to_function() const {
+    std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+    if constexpr (gil::is_free_threaded) guard.lock();
+    return Py_XNewRef(function_); // null: it has ended, and nothing is left to claim
+}
+
+// Who has the results may be part of what the function refers to.
+void python_batch::ended(frame*) {
+    if (!stream_ || !gil::is_attached_here()) return; // else the collector finds it
+    PyObject* function = nullptr;
+    {
+        std::unique_lock<std::mutex> guard(outcomes_lock_, std::defer_lock);
+        if constexpr (gil::is_free_threaded) guard.lock();
+        function = std::exchange(function_, nullptr);
+    }
+    PyObject* const saved = errors::take_raised();
+    Py_XDECREF(function);
+    errors::put_back(saved);
+}
+
+int python_batch::traverse(visitproc visit, void* arg) const {
+    Py_VISIT(function_);
+    Py_VISIT(failures_);
+    Py_VISIT(snapshot_);
+    Py_VISIT(context_);
+    return items_.traverse(visit, arg);
+}
+
 // One thread's part in the batch.
 struct python_batch::participant {
     frame& where;
@@ -195,7 +223,7 @@ std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
 std::uint64_t python_batch::take_part(frame& where) {
     if (unclaimed() == 0) return 0;
     gil::ensure_attached();
-    PyObject* const target = stream_ ? Py_NewRef(function_) : home->target();
+    PyObject* const target = stream_ ? new_reference_to_function() : home->target();
     // One copy for each participant, not for each item.
     PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
     PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
@@ -210,7 +238,8 @@ std::uint64_t python_batch::take_part(frame& where) {
                      (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&
                      !token && !gil::is_free_threaded;
         while (!self.leaves) {
-            const range next = claim(claim_size(where.where.stats));
+            const range next = where.end_item == frame::no_end ? claim(claim_size(where.where.stats))
+                                                               : claim_before(where.end_item);
             if (next.empty()) break;
             for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
                 if (run_item(self, i)) continue;

@@ -42,7 +42,11 @@ class python_batch final : public batch {
     std::uint64_t take_part(frame& where) override;
     std::uint64_t payloads_abandoned(range which, phase as) override;
     void on_abandoned(phase as, bool was_running) override;
+    void ended(frame* where) override;
     void dispose() override;
+
+    // What it holds, for the collector, once it has ended: before, that is in use.
+    int traverse(visitproc visit, void* arg) const;
 
     // A BatchResult of what there is: called once, attached, when the batch has ended or was abandoned. Items
     // without an outcome get the error of `as`. New reference, null with an error set.
@@ -72,6 +76,7 @@ class python_batch final : public batch {
     [[nodiscard]] PyObject* collect_abandoned(phase as, PyObject*& failures);
     [[nodiscard]] PyObject* item_error(phase as) const;
 
+    [[nodiscard]] PyObject* new_reference_to_function() const;
     [[nodiscard]] PyObject* call_function(PyObject* function, PyObject* payload) const;
     [[nodiscard]] PyObject* call_item(participant& on, PyObject* payload);
     // The last of an item: whoever takes its outcome finds it counted, told to the hooks, and its payload
@@ -85,14 +90,15 @@ class python_batch final : public batch {
 
     mutable std::atomic<std::uint32_t> count_{1};
     std::unique_ptr<batch_stream> stream_;
-    PyObject* function_ = nullptr; // of a stream; else null
+    PyObject* function_ = nullptr; // of a stream that has not ended; else null
     bool spread_ = false;
     batch_items items_;
     PyObject* failures_ = nullptr; // dict: index to exception; made at the first one
     PyObject* snapshot_;
     PyObject* interrupt_ = nullptr; // the submitter's thread only
     PyObject* context_;             // the submitter's Context or null
-    std::mutex outcomes_lock_;      // on a free-threaded build guards failures_ and collected_
+    // On a free-threaded build guards failures_, collected_ and function_.
+    mutable std::mutex outcomes_lock_;
     bool collected_ = false;
     std::atomic<std::uint32_t> participants_{0};
     std::atomic<std::int64_t> alone_until_ns_{0}; // until then no worker joins; 0: they do

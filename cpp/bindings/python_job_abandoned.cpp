@@ -8,6 +8,7 @@
 #include "invoke.hpp"
 #include "pool_object.hpp"
 #include "python_job.hpp"
+#include "standard_library.hpp"
 
 // A job that was cancelled, ran out of time or was refused: what becomes of what it held, who is told, and
 // its error.
@@ -110,6 +111,7 @@ PyObject* python_job::abandoned_error(phase as) {
                 "pool '%U' was closed before the job started; use shutdown() to let queued jobs finish",
                 home->name);
         default: {
+            if (home->kind == pool_kind::executor) return standard_cancelled_error();
             const std::string why = limits ? limits->token->detail() : std::string();
             return errors::make(errors::job_cancelled(), nullptr,
                                 "the job in pool '%U' was cancelled, by its caller or by its context%s%s",

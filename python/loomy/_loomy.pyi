@@ -4,7 +4,7 @@ Every `timeout` is in seconds and `None` means for ever; deadlines are readings 
 """
 
 from asyncio import AbstractEventLoop, CancelledError
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Set as AbstractSet
 from contextvars import Context as ContextVars
 from threading import Condition, Thread
@@ -411,13 +411,16 @@ class FutureBase(Generic[_Out]):
     def cancel(self) -> bool:
         """Cancel the job if it has not started; a running one is asked to stop."""
 
-    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call `fn(self)` once the job has ended."""
 
-    def set_result(self, result: Any, /) -> NoReturn:
+    def _get_snapshot(self) -> tuple[bool, bool, _Out | None, BaseException | None]:
+        """Python 3.14's: done, cancelled, result and exception, as they are at one moment."""
+
+    def set_result(self, result: Any) -> NoReturn:
         """Raises `InvalidStateError`: the job sets its outcome."""
 
-    def set_exception(self, exception: Any, /) -> NoReturn:
+    def set_exception(self, exception: Any) -> NoReturn:
         """Raises `InvalidStateError`: the job sets its outcome."""
 
     def set_running_or_notify_cancel(self) -> NoReturn:
@@ -450,9 +453,12 @@ class ExecutorBase:
         """Queue `fn(*args, **kwargs)` and return its `Future` at once."""
 
     def _map(
-        self, fn: Callable[..., _T], items: Iterable[Any], spread: bool, timeout: float | None, /
-    ) -> Iterator[_T]:
-        """`fn(item)`, or `fn(*item)` if `spread`, for each item: an iterator over the results in order."""
+        self, fn: Callable[..., _T], items: Iterable[Any], spread: bool, end: float | None, /
+    ) -> Generator[_T] | None:
+        """`fn(item)`, or `fn(*item)` if `spread`, for each item: an iterator over the results in order.
+
+        end: a reading of `time.monotonic()`. `None` if the queue is bounded: submit them one by one.
+        """
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more jobs; what was submitted is still run."""

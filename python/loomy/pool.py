@@ -50,6 +50,11 @@ class Pool(PoolBase[In, Out]):
             "caller_runs" gives back).
         spin: microseconds a worker looks for work before it sleeps; 0 never; `None` adapts to what pays.
 
+    A job that waits for another job of the pool, in whatever way, runs that job itself if it is still queued,
+    on its own thread. Else it may run other queued jobs meanwhile, up to 32 of them inside each other: they
+    find locks that it holds taken and see its thread-locals, and its wait may last longer than they do. Where
+    that matters use an `Executor`, whose jobs run only what they wait for.
+
     Use it as a context manager: leaving normally waits for all jobs (`shutdown`), leaving on an exception
     gives up what has not started (`close`). A pool that is collected without either closes itself with a
     `ResourceWarning`.

@@ -135,6 +135,59 @@ TEST_CASE("a job that waits for jobs of its own pool helps, one worker and a hun
 
 // Bounded queues.
 
+TEST_CASE("a job that waits runs others inside itself only so deep, and leaves wake-ups to those with room") {
+    constexpr int room = 33; // the one that waits first, and 32 inside it
+    pool_fixture pool(3);
+    gate at;
+    auto awaited = make_job([&] { at.pass(); });
+    submit(pool, awaited);
+    REQUIRE(at.await(1));
+    std::atomic<int> began{0};
+    const auto wait_inside = [&] {
+        began.fetch_add(1);
+        (void)pool->wait(*awaited, deadline::never());
+    };
+    // One after the other, so that each has to wake somebody; two threads have room.
+    for (int i = 1; i <= 2 * room; ++i) {
+        REQUIRE(throw_in(pool, wait_inside) == submitted::accepted);
+        REQUIRE(eventually([&] { return began == i; }));
+    }
+    for (int i = 0; i < 100; ++i) REQUIRE(throw_in(pool, wait_inside) == submitted::accepted);
+    CHECK(pool->wait(*awaited, in_ms(20)) == wait_status::timed_out);
+    CHECK(began == 2 * room);
+    CHECK(pool->queue_length() == 100);
+    at.open();
+    CHECK(eventually([&] { return began == 2 * room + 100; }));
+}
+
+TEST_CASE("where others are not helped a job that waits runs only what it waits for") {
+    pool_options strict;
+    strict.helps_with_others = false;
+    pool_fixture pool(2, strict);
+    gate at;
+    auto awaited = make_job([&] { at.pass(); });
+    submit(pool, awaited);
+    REQUIRE(at.await(1));
+    std::atomic<bool> other_ran{false};
+    std::atomic<bool> nested_ran{false};
+    auto waits = make_job([&] {
+        REQUIRE(throw_in(pool, [&] { other_ran = true; }) == submitted::accepted);
+        auto nested = make_job([&] { nested_ran = true; });
+        submit(pool, nested);
+        CHECK(pool->wait(*nested, in_ms(20)) == wait_status::timed_out); // it keeps the deadline
+        CHECK(!nested_ran);
+        (void)pool->wait(*nested, deadline::never());
+        CHECK(nested_ran);
+        (void)pool->wait(*awaited, in_ms(20));
+        CHECK(!other_ran);
+        at.open();
+        (void)pool->wait(*awaited, deadline::never());
+    });
+    submit(pool, waits);
+    CHECK(pool->wait(*waits, deadline::never()) == wait_status::woken);
+    CHECK(eventually([&] { return other_ran.load(); }));
+}
+
 TEST_CASE("a bounded pool takes exactly a job for each worker and max_pending more") {
     for (const std::uint32_t workers : {0u, 1u, 2u, 5u}) {
         for (const std::int64_t limit : {0, 1, 3}) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import loomy.aio
 from loomy import Context, Executor, Hooks, Pool, Worker, kernel
 
 
@@ -60,3 +61,10 @@ def an_executor_keeps_the_signature(executor: Executor) -> None:
     executor.submit(len, 1)  # type: ignore
     executor.submit(len)  # type: ignore
     Executor(on_full="wait")  # type: ignore
+
+
+async def to_thread_keeps_the_signature() -> None:
+    await loomy.aio.to_thread(len, 1)  # type: ignore
+    await loomy.aio.to_thread(len)  # type: ignore
+    await loomy.aio.to_thread(parse, line=b"")  # type: ignore
+    (await loomy.aio.to_thread(len, "")).upper()  # type: ignore

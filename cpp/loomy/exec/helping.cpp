@@ -152,7 +152,10 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
             until.is_never() || told ||
             (!home.free_.any() &&
              home.searching_.load(wake_step::reads_licence, std::memory_order_relaxed) == 0);
-        while (help_once(which, home, inside, may_take_long)) {
+        // Where others are not helped with a deadline is kept, whatever that costs.
+        const bool may_run_target = home.options_.helps_with_others ? may_take_long : until.is_never();
+        while ((may_run_target && help_with_target(which, home)) ||
+               (may_take_long && help_with_other(inside))) {
             if (which.finished()) return wait_status::woken;
             if (until.passed()) return wait_status::timed_out;
         }
@@ -166,11 +169,13 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
         wait_status status = wait_status::woken;
         bool over = false;
         {
-            // Every pool this thread has a slot of may depend on this thread to run what is queued there.
+            // Every pool this thread has a slot of may depend on this thread to run what is queued there,
+            // unless it would not: then others are to be woken in its place.
             std::optional<helper> nodes[max_helped_pools];
             std::size_t used = 0;
             bool work = false;
             for (frame* one = &inside; one != nullptr && used < max_helped_pools; one = one->outer) {
+                if (!one->owner.is_helped_by(inside)) continue;
                 bool listed = false;
                 for (std::size_t i = 0; i < used; ++i) listed = listed || &nodes[i]->home == &one->owner;
                 if (listed) continue;
@@ -198,46 +203,59 @@ wait_status pool::wait_helping(job& which, pool& home, deadline until, frame& in
     }
 }
 
-// Runs the job that is waited for, or another one of a pool this thread has a slot of. False: nothing to run.
-bool pool::help_once(job& target, pool& home, frame& inside, bool may_take_long) {
-    if (!may_take_long) return false;
-    if (frame* const on = frame::of(home)) {
-        if ((target.word() & job::shared) != 0) {
-            if (static_cast<shared_job&>(target).has_room()) {
-                frame nested(home, on->where, on->env, false);
-                nested.env.enter(target);
-                home.take_part(static_cast<shared_job&>(target), nested);
-                return true;
-            }
-        } else if (target.claim_in_queue()) {
-            if (home.places_) home.places_->give();
-            home.settle_left(home.jobs_in_.leave());
-            home.run_nested(target, *on);
-            return true;
-        }
+// Runs the job that is waited for, or takes part in it, if this thread has a slot of its pool. False: nothing
+// to run.
+bool pool::help_with_target(job& target, pool& home) {
+    frame* const on = frame::of(home);
+    if (on == nullptr) return false;
+    if ((target.word() & job::shared) != 0) {
+        if (!static_cast<shared_job&>(target).has_room()) return false;
+        frame nested(home, on->where, on->env, false);
+        nested.env.enter(target);
+        home.take_part(static_cast<shared_job&>(target), nested);
+        return true;
     }
+    if (!target.claim_in_queue()) return false;
+    if (home.places_) home.places_->give();
+    home.settle_left(home.jobs_in_.leave());
+    home.run_nested(target, *on, false);
+    return true;
+}
+
+// Runs another job of a pool this thread has a slot of. False: nothing to run.
+bool pool::help_with_other(frame& inside) {
     for (frame* one = &inside; one != nullptr; one = one->outer) {
+        if (!one->owner.is_helped_by(inside)) continue;
         if (job* const other = one->owner.take_job(*one)) {
             if (one->owner.places_) one->owner.places_->give();
-            one->owner.run_nested(*other, *one);
+            one->owner.run_nested(*other, *one, true);
             return true;
         }
     }
     return false;
 }
 
+void pool::help_with_item(shared_job& which, std::uint64_t item, frame& inside) {
+    if (!which.is_unclaimed(item)) return;
+    frame nested(*this, inside.where, inside.env, false);
+    nested.end_item = item + 1;
+    nested.env.enter(which);
+    take_part(which, nested);
+    nested.env.leave();
+}
+
 bool pool::make_place(frame& inside) {
     job* const other = take_job(inside);
     if (other == nullptr) return false;
     if (places_) places_->give();
-    run_nested(*other, inside);
+    run_nested(*other, inside, true);
     inside.env.leave();
     return true;
 }
 
-void pool::run_nested(job& claimed, frame& on) {
+void pool::run_nested(job& claimed, frame& on, bool unrelated) {
     if (!queue_.was_empty()) notify(); // more than this thread can do at once
-    frame nested(*this, on.where, on.env, false);
+    frame nested(*this, on.where, on.env, false, unrelated);
     nested.env.enter(claimed);
     if ((claimed.word() & job::shared) != 0) {
         run_shared(static_cast<shared_job&>(claimed), nested);

@@ -31,6 +31,8 @@ struct pool_options {
     std::int64_t spin_ns = -1;     // how long an idle worker may spin; negative: adaptive
     bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
     bool eager_threads = false;    // workers make themselves ready when they join, not at their first job
+    bool helps_with_others =
+        true; // who waits inside a job runs other queued jobs too, not only what it awaits
 };
 
 enum class submitted : std::uint8_t {
@@ -117,9 +119,13 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] slot* try_borrow_to_share() noexcept;
 
     // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if
-    // that is still queued in a pool this thread has a slot of, else whatever these pools have queued.
-    // `interrupted` and `timed_out` as parker::park. Blocking.
+    // that is still queued in a pool this thread has a slot of, else whatever those of these pools have
+    // queued that want it (pool_options). `interrupted` and `timed_out` as parker::park. Blocking.
     [[nodiscard]] wait_status wait(job& which, deadline until);
+
+    // Inside a job of this pool: runs that item of a shared job, and those before it, as far as nobody has
+    // begun them; nothing else. Called and left detached.
+    void help_with_item(shared_job& which, std::uint64_t item, frame& inside);
 
     // The worker's thread (worker.cpp).
 
@@ -233,10 +239,17 @@ class pool final : public ref_counted<pool> {
     // helping.cpp
     static constexpr std::size_t max_helped_pools = 8; // pools one thread can be inside of and still help all
     [[nodiscard]] bool took_place(slot& taken) noexcept;
+    // Jobs that nobody on the thread waits for and that it runs inside each other: each takes stack, and is
+    // over only when all above it are.
+    static constexpr std::uint32_t most_unrelated = 32;
     bool wake_helper() noexcept;
-    [[nodiscard]] static bool help_once(job& target, pool& home, frame& inside, bool may_take_long);
+    [[nodiscard]] bool is_helped_by(const frame& inside) const noexcept {
+        return options_.helps_with_others && inside.unrelated_below < most_unrelated;
+    }
+    [[nodiscard]] static bool help_with_target(job& target, pool& home);
+    [[nodiscard]] static bool help_with_other(frame& inside);
     [[nodiscard]] static wait_status wait_helping(job& which, pool& home, deadline until, frame& inside);
-    void run_nested(job& claimed, frame& on);
+    void run_nested(job& claimed, frame& on, bool unrelated);
 
     // shared_job.cpp
     void finish_shared(shared_job& ended, frame* where);

@@ -34,6 +34,20 @@ class shared_job : public job {
         const std::uint64_t begin = cursor_.fetch_add(want, std::memory_order_release);
         return {std::min(begin, size_), std::min(begin + want, size_)};
     }
+    [[nodiscard]] bool is_unclaimed(std::uint64_t item) const noexcept {
+        return item < size_ && cursor_.load(std::memory_order_relaxed) <= item;
+    }
+    // The next item if it is before `end`, else nothing. Lock-free.
+    [[nodiscard]] range claim_before(std::uint64_t end) noexcept {
+        std::uint64_t next = cursor_.load(std::memory_order_relaxed);
+        while (next < std::min(end, size_)) {
+            if (cursor_.compare_exchange_weak(next, next + 1, std::memory_order_release, // as (1)
+                                              std::memory_order_relaxed)) {
+                return {next, next + 1};
+            }
+        }
+        return {size_, size_};
+    }
     // All that is left: it will not be run. Wait-free.
     [[nodiscard]] range claim_rest() noexcept {
         return {std::min(cursor_.exchange(size_, std::memory_order_relaxed), size_), size_};
