@@ -8,16 +8,24 @@
 
 namespace loomy::py {
 
+class python_batch;
 class python_job;
 
 // One call of a pool's function that is in progress on this thread: what current_context() and
 // check_cancelled() find. Lives on the stack beside the frame; its context is made when somebody asks for it.
 class running_call {
   public:
-    // `token` and `values` are what the submitter's context and timeout brought, or null; borrowed.
-    running_call(python_pool& home, frame& where, python_job* job, cancel_token* token,
-                 PyObject* values) noexcept
-        : home_(home), where_(where), job_(job), given_(token), values_(values), outer_(where.context) {
+    // `token` and `values` are what the submitter's context and timeout brought, or null; borrowed. `batch`
+    // has the token itself, and null if the call is no item of one.
+    running_call(python_pool& home, frame& where, python_job* job, cancel_token* token, PyObject* values,
+                 python_batch* batch = nullptr) noexcept
+        : home_(home),
+          where_(where),
+          job_(job),
+          batch_(batch),
+          given_(token),
+          values_(values),
+          outer_(where.context) {
         where.context = this;
     }
     ~running_call() {
@@ -42,6 +50,7 @@ class running_call {
     python_pool& home_;
     frame& where_;
     python_job* const job_; // null for calls without a job object
+    python_batch* const batch_;
     cancel_token* const given_;
     PyObject* const values_;
     void* const outer_;
