@@ -29,7 +29,7 @@ struct map_state {
           window(ordered),
           context(Py_XNewRef(limits_.context)) {}
     ~map_state() {
-        window.abandon();
+        window.abandon(map_window::cancels::queued);
         Py_XDECREF(source);
         Py_XDECREF(held_back);
         Py_XDECREF(source_error);
@@ -107,8 +107,9 @@ int pull_ahead(map_state& map) {
     return pulled < 0 ? -1 : 0;
 }
 
-void close_map(map_iterator* self) {
+void close_map(map_iterator* self, map_window::cancels what = map_window::cancels::queued) {
     map_state* const state = std::exchange(self->state, nullptr);
+    if (state != nullptr) state->window.abandon(what);
     delete state;
 }
 
@@ -213,7 +214,8 @@ PyObject* map_anext(PyObject* self) {
         if (next != nullptr) {
             wait_ends(map);
             PyObject* const result = reinterpret_cast<PyObject*>(next);
-            PyObject* const awaited = next->job.has_result() ? await_result(next) : fail_with(self, result);
+            PyObject* const awaited =
+                next->job.has_result() ? await_result(next, self) : fail_with(self, result);
             Py_DECREF(result);
             return awaited;
         }
@@ -230,13 +232,14 @@ PyObject* map_enter(PyObject* self, PyObject*) {
     return Py_NewRef(self);
 }
 
+template <map_window::cancels what>
 PyObject* map_close(PyObject* self) {
     if (as_map(self)->state != nullptr && as_map(self)->state->busy.load(std::memory_order_relaxed)) {
         PyErr_SetString(PyExc_ValueError,
                         "the map is being advanced and cannot be closed by its own payloads");
         return nullptr;
     }
-    close_map(as_map(self));
+    close_map(as_map(self), what);
     Py_RETURN_NONE;
 }
 
@@ -282,10 +285,14 @@ PyObject* one_at_a_time(PyObject* self, PyObject*) {
 }
 
 PyMethodDef methods[] = {
-    {"close", one_at_a_time<map_close>, METH_NOARGS,
-     PyDoc_STR("close($self)\n--\n\nEnd the iteration; jobs that have not started are cancelled.")},
+    {"close", one_at_a_time<map_close<map_window::cancels::queued>>, METH_NOARGS,
+     PyDoc_STR("close($self)\n--\n\nEnd the iteration: jobs that have not started are cancelled, those that "
+               "run go on.\n\nWhen the task of an async for is cancelled while it waits for a result, the "
+               "iteration is ended as well, and the contexts\nof the jobs that run are cancelled.")},
+    {"_cancel", one_at_a_time<map_close<map_window::cancels::running_too>>, METH_NOARGS,
+     PyDoc_STR("_cancel($self)\n--\n\nAs close(), and the jobs that run are cancelled too.")},
     {"__enter__", map_enter, METH_NOARGS, PyDoc_STR("__enter__($self)\n--\n\nReturn self.")},
-    {"__exit__", one_at_a_time<map_close>, METH_VARARGS,
+    {"__exit__", one_at_a_time<map_close<map_window::cancels::queued>>, METH_VARARGS,
      PyDoc_STR("__exit__($self, exc_type, exc, traceback, /)\n--\n\nclose().")},
     {"_poll", one_at_a_time<map_poll>, METH_NOARGS,
      PyDoc_STR("_poll($self)\n--\n\nAn ended job, a list of jobs to wait for one of, or None at the end.")},

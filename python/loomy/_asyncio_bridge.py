@@ -72,15 +72,23 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 async def next_result(results: MapIterator[Out]) -> Out:
     """`MapIterator.__anext__` when the next result is not there: wait for it without blocking the loop."""
     while (polled := results._poll()) is not None:
-        if isinstance(polled, list):
-            await _any_of(polled)
-        else:
-            try:
+        try:
+            if not isinstance(polled, list):
                 return await polled
-            except BaseException:
-                results.close()
-                raise
+            await _any_of(polled)
+        except BaseException as error:
+            end_iteration(results, error)
+            raise
     raise StopAsyncIteration
+
+
+def end_iteration(results: MapIterator[Any], raised: BaseException | type[BaseException]) -> None:
+    """An `async for` over a map was left in the middle; if its task was cancelled, so is what runs."""
+    kind = raised if isinstance(raised, type) else type(raised)
+    if issubclass(kind, asyncio.CancelledError):
+        results._cancel()
+    else:
+        results.close()
 
 
 async def fail(results: MapIterator[Out], failed: AsyncResult[Out]) -> Out:

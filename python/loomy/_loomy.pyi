@@ -278,7 +278,10 @@ class MapIterator(Generic[_Out_co]):
         """An ended job, a list of jobs to wait for one of, or None at the end."""
 
     def close(self) -> None:
-        """Cancel what has not started and pull no more payloads."""
+        """Cancel what has not started and pull no more payloads; what runs goes on."""
+
+    def _cancel(self) -> None:
+        """As `close`, and what runs is cancelled too: the task of an `async for` was cancelled."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
