@@ -67,8 +67,10 @@ PyObject* make_event_loop(PyObject* loop) {
     self->ready = ready;
     new (&self->arrived) std::atomic<loop_call*>(nullptr);
     new (&self->wake_failed) std::atomic<bool>(false);
+    new (&self->waits_inside) std::atomic<int>(0);
     self->staying_since_ns = 0;
-    self->turn_asked = false;
+    self->look_after_s = 0;
+    self->look_asked = self->turn_asked = false;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
 }

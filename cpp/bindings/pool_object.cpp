@@ -131,6 +131,11 @@ PyObject* represent(PyObject* self) {
                                 static_cast<unsigned long long>(home->core->queue_length()));
 }
 
+PyObject* pool_is_inside(PyObject* self, PyObject*) {
+    const python_pool* const home = pool_of(self);
+    return home != nullptr ? PyBool_FromLong(frame::of(*home->core) != nullptr) : nullptr;
+}
+
 PyMethodDef methods[] = {
     {"process", as_method(pool_process), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
@@ -215,6 +220,8 @@ PyMethodDef methods[] = {
      PyDoc_STR("set_hooks($self, hooks)\n--\n\nReplace the hooks (None: no hooks), for existing workers too, "
                "from any "
                "thread, also from a hook.")},
+    {"_is_inside", pool_is_inside, METH_NOARGS,
+     PyDoc_STR("_is_inside($self)\n--\n\nWhether the calling thread runs a job of this pool.")},
     {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe numbers behind stats().")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      PyDoc_STR("PoolBase[In, Out], for type hints.")},

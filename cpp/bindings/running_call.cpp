@@ -42,6 +42,7 @@ PyObject* running_call::context() {
 }
 
 void running_call::end_slowly() {
+    if (runs_loop_) where_.where.reluctant.fetch_sub(1, std::memory_order_relaxed);
     if (token_) {
         if (job_ != nullptr) (void)job_->lend_token(nullptr);
         home_.core->unregister_token(where_, *token_);

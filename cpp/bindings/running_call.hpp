@@ -2,6 +2,8 @@
 
 #include <Python.h>
 
+#include <utility>
+
 #include "loomy/exec/frame.hpp"
 #include "loomy/sync/cancel_token.hpp"
 #include "python_pool.hpp"
@@ -30,7 +32,7 @@ class running_call {
     }
     ~running_call() {
         where_.context = outer_;
-        if (context_ != nullptr || token_) end_slowly();
+        if (context_ != nullptr || token_ || runs_loop_) end_slowly();
     }
     running_call(const running_call&) = delete;
     running_call& operator=(const running_call&) = delete;
@@ -42,6 +44,10 @@ class running_call {
     [[nodiscard]] PyObject* context();
     // The token behind it.
     [[nodiscard]] cancel_token* token();
+    // An event loop runs in it, or has: until the end of the call its thread helps only if nobody else can.
+    void note_loop() noexcept {
+        if (!std::exchange(runs_loop_, true)) where_.where.reluctant.fetch_add(1, std::memory_order_relaxed);
+    }
     [[nodiscard]] const frame& where() const noexcept { return where_; }
 
   private:
@@ -56,6 +62,7 @@ class running_call {
     void* const outer_;
     ref<cancel_token> token_;
     PyObject* context_ = nullptr;
+    bool runs_loop_ = false;
 };
 
 // current_context(), check_cancelled(), current_worker_id(). -1 with an error set.

@@ -117,6 +117,9 @@ class PoolBase(Generic[_In, _Out]):
         spin: float | None,
         /,
     ) -> None: ...
+    def _is_inside(self) -> bool:
+        """Whether the calling thread runs a job of this pool."""
+
     def process(self, payload: _In, *, timeout: float | None = None, ctx: Context | None = None) -> _Out:
         """Run one job and return its result, or raise what it raised."""
 
