@@ -152,12 +152,16 @@ PyMethodDef methods[] = {
          "interrupts "
          "it.")},
     {"process_async", as_method(pool_process_async), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
-               "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull "
-               "or runs the "
-               "job itself when a bounded queue is\nfull, as the pool's on_full says.\nRaises PoolNotRunning "
-               "when the "
-               "pool was closed.")},
+     PyDoc_STR(
+         "process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
+         "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull "
+         "or runs the "
+         "job itself when a bounded queue is\nfull, as the pool's on_full says: an event loop is held up "
+         "meanwhile, so with max_pending use\ntry_process_async() there, or on_full=\"raise\", or map(), "
+         "which waits for a place without holding it up.\nRaises PoolNotRunning when the pool was "
+         "closed.\n\nIn an event loop that runs inside a job the result can be awaited as well. If every "
+         "slot of the pool is then held by a\njob that runs a loop, as the only one of a pool of size 1 is, "
+         "the loop itself runs the job, and does nothing else\nmeanwhile.")},
     {"try_process_async", as_method(pool_try_process_async), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("try_process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nAs process_async(), but "
                "None when "
@@ -172,7 +176,9 @@ PyMethodDef methods[] = {
     {"process_batch_async", as_method(pool_process_batch_async), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "process_batch_async($self, payloads, *, timeout=None, ctx=None)\n--\n\nQueue a batch and return an "
-         "AsyncResult of its BatchResult at once.")},
+         "AsyncResult of its BatchResult at once.\n\nA batch takes one place in a bounded queue; when that "
+         "is "
+         "full, see process_async(). Cancelling it also cancels the\ncontexts of the items that run.")},
     {"map", as_method(pool_map), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "map($self, payloads, *, ordered=True, buffer=None, timeout=None, ctx=None)\n--\n\nIterate over the "

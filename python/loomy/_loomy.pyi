@@ -277,8 +277,11 @@ class MapIterator(Generic[_Out_co]):
     def __next__(self) -> _Out_co: ...
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> _Out_co: ...
-    def _poll(self) -> AsyncResult[_Out_co] | list[AsyncResult[_Out_co]] | None:
-        """An ended job, a list of jobs to wait for one of, or None at the end."""
+    def _poll(self) -> AsyncResult[_Out_co] | list[AsyncResult[_Out_co]] | Context | None:
+        """An ended job, jobs to wait for one of, a Context to wait for a place with, or None at the end."""
+
+    def _wait_for_place(self, ctx: Context, /) -> None:
+        """Block until there may be a place in the queue, or the context ends."""
 
     def close(self) -> None:
         """Cancel what has not started and pull no more payloads; what runs goes on."""
