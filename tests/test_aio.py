@@ -256,6 +256,66 @@ loop.run_until_complete(main())
     assert output_of(program) == ""
 
 
+def test_closing_a_loop_with_everything_in_flight_says_nothing() -> None:
+    program = """
+import asyncio, gc, threading, time, loomy, loomy.aio
+door = threading.Event()
+def job(payload):
+    door.wait(20)
+    return payload
+async def consume(results):
+    async for _ in results:
+        pass
+async def wait_for(awaitable):
+    await awaitable
+async def main(pool, full):
+    loop = asyncio.get_running_loop()
+    loomy.aio.install()
+    tasks = [
+        asyncio.create_task(wait_for(what))
+        for what in (
+            pool.process_async(1),
+            pool.process_async(1, timeout=20),
+            pool.process_batch_async(range(5)),
+            loomy.aio.to_thread(job, 1),
+            asyncio.to_thread(door.wait, 0.05),
+            consume(pool.map(range(9))),
+            consume(pool.map(range(9), ordered=False)),
+            consume(full.map([3])),
+        )
+    ]
+    pool.process_async(2).add_done_callback(print)
+    asyncio.gather(*[pool.process_async(i) for i in range(3)])
+    await asyncio.sleep(0.05)
+    return tasks
+def check(end, pool, full):
+    full.process_async(1), full.process_async(2)
+    loop = asyncio.new_event_loop()
+    tasks = loop.run_until_complete(main(pool, full))
+    end(loop, tasks)
+    loop.close()
+def cancel(loop, tasks):
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+def leave(loop, tasks):
+    loop.run_until_complete(asyncio.sleep(0))
+    for task in tasks:
+        task._log_destroy_pending = False  # asyncio's own warning, which is deserved
+for end in (cancel, leave):
+    pool = loomy.Pool(job, size=2)
+    full = loomy.Pool(job, size=1, max_pending=1)
+    check(end, pool, full)
+    gc.collect()
+    door.set()
+    pool.shutdown(), full.shutdown()
+    gc.collect()
+    door.clear()
+print("end")
+"""
+    assert output_of(program) == "end\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_the_child_of_a_fork_has_a_pool_of_its_own() -> None:
     program = """

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import decimal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from helpers import WAIT, Gate
+from loops import Run, in_every_loop
 
 import loomy
-from loomy import Context, Pool, Worker
+import loomy.aio
+from loomy import Context, Executor, Pool, Worker
 
 request: ContextVar[str] = ContextVar("request", default="none")
 
@@ -51,6 +54,82 @@ def test_items_of_a_batch_see_the_variables_of_its_submitter(affinity: Any) -> N
 def test_jobs_of_a_map_see_the_variables_of_its_caller(ordered: bool) -> None:
     with Pool(read, size=2) as pool, request_is("mine"):
         assert list(pool.map(range(20), ordered=ordered)) == ["mine"] * 20
+
+
+# Every way in, from a thread and from a loop: what was set when it was called is what the job sees, although
+# it starts later, when that has been set back.
+
+
+def queued(pool: Pool[int, str], executor: Executor) -> Iterator[Callable[[], Any]]:
+    yield pool.process_async(1).wait
+    yield pool.process_async(1, timeout=WAIT).wait
+    waiting = pool.try_process_async(1)
+    assert waiting is not None
+    yield waiting.wait
+    yield pool.process_batch_async([1]).wait
+    yield pool.process_batch_async([1], timeout=WAIT).wait
+    yield executor.submit(read, 1).result
+    mapped = executor.map(read, [1])
+    yield lambda: list(mapped)
+    buffered = executor.map(read, [1], buffersize=1)
+    yield lambda: list(buffered)
+    chunked = executor.map(read, [1], chunksize=2)
+    yield lambda: list(chunked)
+
+
+def values_of(answer: Any) -> list[str]:
+    if isinstance(answer, loomy.BatchResult):
+        return answer.raise_for_errors()
+    return answer if isinstance(answer, list) else [answer]
+
+
+def test_every_way_to_queue_a_job_copies_the_variables_of_that_moment() -> None:
+    gate = Gate()
+
+    def job(payload: int) -> str:
+        if payload == 0:
+            gate.block(payload)
+        return request.get()
+
+    with Pool(job, size=1) as pool, Executor(1) as executor, gate:
+        pool.process_async(0)
+        executor.submit(gate.block, 0)
+        gate.wait_entered(2)
+        with request_is("then"):
+            answers = list(queued(pool, executor))
+        with request_is("later"):
+            gate.open()
+            assert [values_of(answer()) for answer in answers] == [["then"]] * len(answers)
+
+
+@in_every_loop
+def test_every_way_in_from_a_loop_copies_the_variables_of_its_task(run: Run[None]) -> None:
+    async def one(pool: Pool[int, str], value: str) -> list[Any]:
+        request.set(value)
+        loop = asyncio.get_running_loop()
+        return [
+            await pool.process_async(1),
+            await pool.process_async(1, timeout=WAIT),
+            *(await pool.process_batch_async([1, 2])).results,
+            *[result async for result in pool.map([1, 2])],
+            *[result async for result in pool.map([1, 2], ordered=False)],
+            await loomy.aio.to_thread(read, 1),
+            await asyncio.to_thread(read, 1),  # through the executor that was installed
+            await asyncio.gather(pool.process_async(1), loomy.aio.to_thread(read, 1)),
+            await loop.run_in_executor(None, read, 1),
+        ]
+
+    async def main() -> None:
+        loomy.aio.install()
+        with Pool(read, size=2) as pool:
+            first, second = await asyncio.gather(one(pool, "first"), one(pool, "second"))
+        assert first == ["first"] * 10 + [["first", "first"], "first"]
+        assert second == ["second"] * 10 + [["second", "second"], "second"]
+
+    try:
+        run(main())
+    finally:
+        loomy.aio._shared.get().shutdown()
 
 
 def test_job_sees_the_variables_of_the_moment_it_was_submitted() -> None:

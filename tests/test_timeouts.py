@@ -113,7 +113,8 @@ def set_max_workers(scene: Scene, timeout: Any) -> int:
     return 7
 
 
-# Each comes to 7 if there is time for it, and raises TimeoutError if there is none.
+# Each comes to 7 if there is time for it, and raises TimeoutError if there is none. An executor's map and futures
+# are not here: they take and refuse what the standard library's do (test_executor_same.py).
 Call = Callable[[Scene, Any], int]
 CALLS: dict[str, Call] = {
     "process": lambda at, t: at.pool.process(7, timeout=t),
@@ -132,10 +133,6 @@ CALLS: dict[str, Call] = {
     "Context": lambda at, t: has_not_ended(Context(t)),
     "with_timeout": lambda at, t: has_not_ended(Context().with_timeout(t)),
     "wait of a context": wait_of_context,
-    "result of a future": lambda at, t: at.future.result(t),
-    "exception of a future": lambda at, t: expects_none(at.future.exception(t)),
-    "map of an executor": lambda at, t: next(at.executor.map(abs, [-7], timeout=t)),
-    "bounded map of an executor": lambda at, t: next(at.executor.map(abs, [-7], timeout=t, buffersize=1)),
     "set_max_workers": set_max_workers,
 }
 

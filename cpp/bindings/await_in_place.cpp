@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
-#include "errors.hpp"
+#include "await_inside_job.hpp"
 #include "gil.hpp"
 #include "loomy/base/clock.hpp"
 #include "loomy/sync/spin.hpp"
@@ -26,24 +26,6 @@ int is_nested_step() {
     return count < 0 ? -1 : count > 0 ? 1 : 0;
 }
 
-// Runs the job here, if it is still queued and no worker is free. To the job no loop is running on this
-// thread.
-before help(async_result* result, event_loop& loop) {
-    PyObject* const own = loop_of(loop);
-    if (own == nullptr) return PyErr_Occurred() != nullptr ? before::failed : before::go_on;
-    bool well = set_running_loop(Py_None);
-    if (well) {
-        well = wait_for(result, deadline::after(0)) >= 0;
-        PyObject* const raised = well ? nullptr : errors::take_raised();
-        const bool restored = set_running_loop(own);
-        if (raised != nullptr && restored) errors::raise(raised);
-        Py_XDECREF(raised);
-        well = well && restored;
-    }
-    Py_DECREF(own);
-    return well ? before::go_on : before::failed;
-}
-
 } // namespace
 
 before stay(event_loop& loop) {
@@ -53,10 +35,7 @@ before stay(event_loop& loop) {
 
 before wait_in_place(async_result* result, event_loop& loop, std::int64_t& since_ns) {
     python_pool& home = *result->job.home;
-    if (frame::top() != nullptr) {
-        // The loop runs inside a job. If that has a slot this one needs, nobody else may ever run it.
-        return frame::of(*home.core) != nullptr ? help(result, loop) : before::go_on;
-    }
+    if (frame::top() != nullptr) return await_inside_job(result, loop);
     switch (loop.what_else()) {
         case event_loop::others::ready:
             return before::go_on;

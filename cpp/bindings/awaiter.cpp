@@ -19,6 +19,7 @@ struct awaiter {
     PyObject_HEAD async_result* result; // null once the answer was given
     event_loop* loop;                   // null until the task suspends
     PyObject* cancel_message;           // null unless `is_cancelled`
+    PyObject* iteration;                // the map whose next result it is, or null
     std::int64_t since_ns;              // when it began to wait in place, 0 if it did not
     bool had_turn;
     bool has_suspended;
@@ -134,6 +135,18 @@ PyObject* awaiter_send(PyObject* self, PyObject*) {
     return awaiter_next(self);
 }
 
+// The task was cancelled, or its coroutine is being closed, between two results of a map.
+bool end_iteration(awaiter* self, PyObject* thrown) {
+    PyObject* const map = std::exchange(self->iteration, nullptr);
+    if (map == nullptr) return true;
+    PyObject* const end = borrowed_class("loomy._asyncio_bridge", "end_iteration");
+    PyObject* const nothing =
+        end != nullptr ? PyObject_CallFunctionObjArgs(end, map, thrown, nullptr) : nullptr;
+    Py_DECREF(map);
+    Py_XDECREF(nothing);
+    return nothing != nullptr;
+}
+
 PyObject* awaiter_throw(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (count < 1 || count > 3) {
         PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, got %zd", count);
@@ -141,6 +154,7 @@ PyObject* awaiter_throw(PyObject* self, PyObject* const* args, Py_ssize_t count)
     }
     give_up(as_awaiter(self));
     PyObject* const type = args[0];
+    if (!end_iteration(as_awaiter(self), type)) return nullptr;
     if (PyExceptionInstance_Check(type)) {
         errors::raise(type);
     } else if (PyExceptionClass_Check(type)) {
@@ -251,6 +265,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(reinterpret_cast<PyObject*>(as_awaiter(self)->result));
     Py_VISIT(reinterpret_cast<PyObject*>(as_awaiter(self)->loop));
     Py_VISIT(as_awaiter(self)->cancel_message);
+    Py_VISIT(as_awaiter(self)->iteration);
     return 0;
 }
 
@@ -258,6 +273,7 @@ int clear(PyObject* self) {
     Py_CLEAR(as_awaiter(self)->result);
     Py_CLEAR(as_awaiter(self)->loop);
     Py_CLEAR(as_awaiter(self)->cancel_message);
+    Py_CLEAR(as_awaiter(self)->iteration);
     return 0;
 }
 
@@ -287,13 +303,14 @@ PyAsyncMethods async_methods = {PyObject_SelfIter, nullptr, nullptr, awaiter_am_
 
 } // namespace
 
-PyObject* await_result(async_result* result) {
+PyObject* await_result(async_result* result, PyObject* iteration) {
     awaiter* const self = PyObject_GC_New(awaiter, &awaiter_type);
     if (self == nullptr) return nullptr;
     Py_INCREF(reinterpret_cast<PyObject*>(result));
     self->result = result;
     self->loop = nullptr;
     self->cancel_message = nullptr;
+    self->iteration = Py_XNewRef(iteration);
     self->since_ns = 0;
     self->had_turn = self->has_suspended = self->is_blocking = self->is_cancelled = false;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));

@@ -7,7 +7,8 @@
 namespace loomy::py {
 
 // What `result.__await__()` gives: one wait of one asyncio task for one result. New reference.
-[[nodiscard]] PyObject* await_result(async_result* result);
+// `iteration`: the map whose next result it is; it ends when an exception is thrown into the await.
+[[nodiscard]] PyObject* await_result(async_result* result, PyObject* iteration = nullptr);
 
 [[nodiscard]] int register_awaiter(PyObject* module);
 

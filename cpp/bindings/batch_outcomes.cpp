@@ -17,6 +17,10 @@ bool put_into(PyObject* failures, std::uint64_t index, PyObject* error) {
     return kept;
 }
 
+cancel_reason reason_for(phase abandoned_as) noexcept {
+    return abandoned_as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled;
+}
+
 void report_lost_error() {
     errors::report_unraisable("an error of a batch that could not be kept", nullptr);
 }
@@ -67,9 +71,25 @@ std::uint64_t python_batch::payloads_abandoned(range which, phase as) {
 
 void python_batch::on_abandoned(phase as, bool) {
     if (stream_) stream_->announce();
-    if (token) {
-        token->cancel(as == phase::timed_out ? cancel_reason::deadline_exceeded : cancel_reason::cancelled);
+    ref<cancel_token> over = token;
+    if (!over) {
+        const listener_lock guard(this);
+        over = lent_;
     }
+    if (over) over->cancel(reason_for(as));
+}
+
+cancel_token* python_batch::token_of_items() {
+    if (token) return token.get();
+    ref<cancel_token> made = cancel_token::make();
+    phase now{};
+    {
+        const listener_lock guard(this);
+        if (!lent_) lent_ = std::move(made);
+        now = state(); // who abandons the batch comes for the token afterwards, through the same lock
+    }
+    if (is_final(now)) lent_->cancel(reason_for(now));
+    return lent_.get();
 }
 
 PyObject* python_batch::item_error(phase as) const {

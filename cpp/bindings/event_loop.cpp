@@ -1,6 +1,7 @@
 #include "event_loop.hpp"
 
 #include <new>
+#include <string_view>
 
 #include "errors.hpp"
 #include "gil.hpp"
@@ -19,7 +20,7 @@ PyTypeObject event_loop_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 // How many of these objects have died; guarded by the GIL, unused without it.
 std::uint64_t deaths = 0;
 
-// No reference: it is alive as long as none has died since.
+// What was seen last on this thread. No reference: it is alive as long as none has died since.
 struct last_seen {
     event_loop* of = nullptr;
     std::uint64_t deaths = 0;
@@ -66,8 +67,10 @@ PyObject* make_event_loop(PyObject* loop) {
     self->ready = ready;
     new (&self->arrived) std::atomic<loop_call*>(nullptr);
     new (&self->wake_failed) std::atomic<bool>(false);
+    new (&self->waits_inside) std::atomic<int>(0);
     self->staying_since_ns = 0;
-    self->turn_asked = false;
+    self->look_after_s = 0;
+    self->look_asked = self->turn_asked = false;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
 }
@@ -140,23 +143,56 @@ PyObject* kept_by(PyObject* loop) {
     return nullptr;
 }
 
-// The one that ran here last, if it still does: a new reference, or null if that is not known. asyncio's own
-// answer costs a system call up to 3.13.
-event_loop* known_to_run_here() {
+#if PY_VERSION_HEX < 0x030C0000
+// What asyncio of 3.11 keeps in the dictionary of a thread's state: a new one for each loop that begins to
+// run there. asyncio's own answer costs a system call.
+struct running_loop_holder {
+    PyObject_HEAD PyObject* loop; // None between loops
+};
+// Its type, once one was seen to hold what asyncio says.
+PyTypeObject* holder_type = nullptr;
+
+running_loop_holder* holder_of_this_thread() {
+    static PyObject* const key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
+    PyObject* const state = gil::thread_dict();
+    if (key == nullptr || state == nullptr) return nullptr;
+    return reinterpret_cast<running_loop_holder*>(PyDict_GetItemWithError(state, key));
+}
+
+bool is_holder(running_loop_holder* one, PyObject* loop) {
+    PyTypeObject* const type = Py_TYPE(reinterpret_cast<PyObject*>(one));
+    return std::string_view(type->tp_name) == "_RunningLoopHolder" &&
+           type->tp_basicsize >= static_cast<Py_ssize_t>(sizeof(running_loop_holder)) && one->loop == loop;
+}
+#endif
+
+// The loop that runs on this thread: a new reference, None or null if there is none.
+PyObject* running_loop() {
+#if PY_VERSION_HEX < 0x030C0000
+    running_loop_holder* const holder = holder_of_this_thread();
+    if (holder != nullptr && Py_TYPE(reinterpret_cast<PyObject*>(holder)) == holder_type)
+        return Py_NewRef(holder->loop);
+    PyErr_Clear();
+#endif
+    PyObject* const function = running_loop_function();
+    PyObject* const loop = function != nullptr ? PyObject_CallNoArgs(function) : nullptr;
+#if PY_VERSION_HEX < 0x030C0000
+    if (loop != nullptr && loop != Py_None && holder != nullptr && is_holder(holder, loop))
+        holder_type = Py_TYPE(reinterpret_cast<PyObject*>(holder));
+#endif
+    return loop;
+}
+
+// The same as what loomy keeps of it was seen last on this thread: a new reference, or null if that is not
+// so.
+event_loop* as_seen_last(PyObject* loop) {
     if constexpr (gil::is_free_threaded) return nullptr;
     if (last_running.of == nullptr || last_running.deaths != deaths) return nullptr;
-    static PyObject* const attribute = PyUnicode_InternFromString("_thread_id");
-    PyObject* const loop = attribute != nullptr ? loop_of(*last_running.of) : nullptr;
-    PyObject* const thread = loop != nullptr ? PyObject_GetAttr(loop, attribute) : nullptr;
-    const bool here = thread != nullptr && PyLong_Check(thread) &&
-                      PyLong_AsUnsignedLong(thread) == PyThread_get_thread_ident();
-    Py_XDECREF(thread);
-    Py_XDECREF(loop);
-    if (PyErr_Occurred() != nullptr) PyErr_Clear();
-    if (!here) {
-        last_running.of = nullptr;
-        return nullptr;
-    }
+    PyObject* const last = loop_of(*last_running.of);
+    const bool is_same = last == loop;
+    Py_XDECREF(last);
+    PyErr_Clear();
+    if (!is_same) return nullptr;
     Py_INCREF(reinterpret_cast<PyObject*>(last_running.of));
     return last_running.of;
 }
@@ -183,20 +219,20 @@ int event_loop::may_stay() {
     return 1;
 }
 
+// Which loop runs is asked each time: another may run inside it, or after it, on the same thread.
 event_loop* running_event_loop() {
-    if (event_loop* const known = known_to_run_here()) return known;
-    PyObject* const function = running_loop_function();
-    PyObject* const loop = function != nullptr ? PyObject_CallNoArgs(function) : nullptr;
+    PyObject* const loop = running_loop();
     if (loop == nullptr) return nullptr;
-    PyObject* const kept = loop != Py_None ? kept_by(loop) : nullptr;
+    event_loop* kept = loop != Py_None ? as_seen_last(loop) : nullptr;
+    if (kept == nullptr && loop != Py_None) {
+        kept = reinterpret_cast<event_loop*>(kept_by(loop));
+        last_running = {kept, deaths};
+    }
     Py_DECREF(loop);
-    last_running.of = reinterpret_cast<event_loop*>(kept);
-    last_running.deaths = deaths;
-    return last_running.of;
+    return kept;
 }
 
 bool set_running_loop(PyObject* loop) {
-    forget_running_event_loop();
     PyObject* const set = borrowed_class("loomy._asyncio_bridge", "set_running_loop");
     PyObject* const nothing = set != nullptr ? PyObject_CallOneArg(set, loop) : nullptr;
     Py_XDECREF(nothing);
@@ -204,7 +240,10 @@ bool set_running_loop(PyObject* loop) {
 }
 
 void forget_running_event_loop() noexcept {
-    last_running.of = nullptr;
+    last_running = {};
+#if PY_VERSION_HEX < 0x030C0000
+    holder_type = nullptr; // what this thread's dictionary has is the parent's
+#endif
 }
 
 bool call_loop(PyObject* loop, const char* method, PyMethodDef& definition, PyObject* self) {

@@ -32,6 +32,7 @@ struct loop_call : listener {
     PyObject* argument;
     PyObject* context;          // to be called in; null if it is `snapshot`
     context_snapshot* snapshot; // to be called in a copy of
+    bool is_inside_job;         // made where the loop runs inside a job
 };
 
 // What loomy knows of an asyncio event loop; a Python object that the loop keeps as an attribute, and which
@@ -45,8 +46,11 @@ struct event_loop {
     PyObject* ready;                 // the loop's own queue of callbacks, or null if it keeps that hidden
     std::atomic<loop_call*> arrived; // newest first
     std::atomic<bool> wake_failed;   // the stack is not empty, and yet nobody is coming for it
-    std::int64_t staying_since_ns;   // the loop's thread only, as the next one
-    bool turn_asked;                 // a callback of ours, which tells of a turn, is in the loop's queue
+    std::atomic<int> waits_inside;   // how many calls it waits for that were made inside a job
+    std::int64_t staying_since_ns;   // the loop's thread only, as the next ones
+    double look_after_s;
+    bool look_asked; // a callback of ours, which looks whether jobs are stuck, is among the loop's timers
+    bool turn_asked; // a callback of ours, which tells of a turn, is in the loop's queue
 
     // Any thread, attached. Takes the call over.
     void post(loop_call& one);

@@ -49,6 +49,11 @@ inline std::atomic<std::uint32_t> draining_workers{0};
     return !is_detached_here() && PyGILState_Check() != 0;
 }
 
+// What extensions keep of this thread. Attached; borrowed; null if there is no memory.
+[[nodiscard]] inline PyObject* thread_dict() noexcept {
+    return PyThreadState_GetDict();
+}
+
 // The contextvars context this thread is in; borrowed, null if there has been none yet.
 [[nodiscard]] inline PyObject* current_context() noexcept {
     return PyThreadState_Get()->context;

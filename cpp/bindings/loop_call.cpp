@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "await_inside_job.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
 #include "python_module.hpp"
@@ -163,10 +164,16 @@ loop_call* loop_call::make(event_loop* to, PyObject* callback, PyObject* argumen
     made->argument = Py_NewRef(argument);
     made->context = Py_XNewRef(context);
     made->snapshot = snapshot;
-    return made;
+    made->is_inside_job = frame::top() != nullptr;
+    if (!made->is_inside_job) return made;
+    to->waits_inside.fetch_add(1, std::memory_order_relaxed);
+    if (watch_inside_job(*to)) return made;
+    delete made;
+    return nullptr;
 }
 
 loop_call::~loop_call() {
+    if (is_inside_job) to->waits_inside.fetch_sub(1, std::memory_order_relaxed);
     Py_DECREF(callback);
     Py_DECREF(argument);
     Py_XDECREF(context);

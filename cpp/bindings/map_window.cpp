@@ -6,9 +6,14 @@
 namespace loomy::py {
 namespace {
 
-void let_go(async_result* one) {
+void let_go(async_result* one, map_window::cancels what) {
     one->job.note_error_was_seen(); // nobody will ask for it
-    (void)one->job.home->core->abandon_queued(one->job, phase::cancelled);
+    pool& core = *one->job.home->core;
+    if (what == map_window::cancels::running_too) {
+        (void)core.abandon(one->job, phase::cancelled);
+    } else {
+        (void)core.abandon_queued(one->job, phase::cancelled);
+    }
     Py_DECREF(reinterpret_cast<PyObject*>(one));
 }
 
@@ -117,18 +122,18 @@ PyObject* map_window::awaited() const {
     return nullptr;
 }
 
-void map_window::abandon() {
+void map_window::abandon(cancels what) {
     // Letting go of a job may run Python, which may come back here: take each out first.
     while (!in_order_.empty()) {
         // Newest first: so no worker is sent from one doomed job to the next.
         async_result* const one = in_order_.back();
         in_order_.pop_back();
-        let_go(one);
+        let_go(one, what);
     }
     while (!outstanding_.empty()) {
         async_result* const one = *outstanding_.begin();
         outstanding_.erase(outstanding_.begin());
-        let_go(one);
+        let_go(one, what);
     }
     const std::lock_guard guard(finished_->lock);
     finished_->ended.clear();

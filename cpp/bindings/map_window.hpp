@@ -2,6 +2,7 @@
 
 #include <Python.h>
 
+#include <cstdint>
 #include <deque>
 #include <mutex>
 #include <unordered_set>
@@ -34,8 +35,9 @@ class map_window {
     [[nodiscard]] int wait();
     // The jobs whose end has_finished() depends on.
     [[nodiscard]] PyObject* awaited() const;
-    // Cancels what has not started, and lets go of everything.
-    void abandon();
+    // Cancels what has not started, or everything, and lets go of it.
+    enum class cancels : std::uint8_t { queued, running_too };
+    void abandon(cancels what);
 
     int traverse(visitproc visit, void* arg) const;
 

@@ -132,6 +132,11 @@ PyObject* represent(PyObject* self) {
                                 static_cast<unsigned long long>(home->core->queue_length()));
 }
 
+PyObject* pool_is_inside(PyObject* self, PyObject*) {
+    const python_pool* const home = pool_of(self);
+    return home != nullptr ? PyBool_FromLong(frame::of(*home->core) != nullptr) : nullptr;
+}
+
 PyMethodDef methods[] = {
     {"process", as_method(pool_process), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
@@ -148,12 +153,16 @@ PyMethodDef methods[] = {
          "interrupts "
          "it.")},
     {"process_async", as_method(pool_process_async), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
-               "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull "
-               "or runs the "
-               "job itself when a bounded queue is\nfull, as the pool's on_full says.\nRaises PoolNotRunning "
-               "when the "
-               "pool was closed.")},
+     PyDoc_STR(
+         "process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nQueue one job and return its "
+         "AsyncResult at once.\n\ntimeout: seconds from now; ctx: a Context. Blocks, raises PoolFull "
+         "or runs the "
+         "job itself when a bounded queue is\nfull, as the pool's on_full says: an event loop is held up "
+         "meanwhile, so with max_pending use\ntry_process_async() there, or on_full=\"raise\", or map(), "
+         "which waits for a place without holding it up.\nRaises PoolNotRunning when the pool was "
+         "closed.\n\nIn an event loop that runs inside a job the result can be awaited as well. If every "
+         "slot of the pool is then held by a\njob that runs a loop, as the only one of a pool of size 1 is, "
+         "the loop itself runs the job, and does nothing else\nmeanwhile.")},
     {"try_process_async", as_method(pool_try_process_async), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("try_process_async($self, payload, *, timeout=None, ctx=None)\n--\n\nAs process_async(), but "
                "None when "
@@ -168,7 +177,9 @@ PyMethodDef methods[] = {
     {"process_batch_async", as_method(pool_process_batch_async), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "process_batch_async($self, payloads, *, timeout=None, ctx=None)\n--\n\nQueue a batch and return an "
-         "AsyncResult of its BatchResult at once.")},
+         "AsyncResult of its BatchResult at once.\n\nA batch takes one place in a bounded queue; when that "
+         "is "
+         "full, see process_async(). Cancelling it also cancels the\ncontexts of the items that run.")},
     {"map", as_method(pool_map), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR(
          "map($self, payloads, *, ordered=True, buffer=None, timeout=None, ctx=None)\n--\n\nIterate over the "
@@ -216,6 +227,8 @@ PyMethodDef methods[] = {
      PyDoc_STR("set_hooks($self, hooks)\n--\n\nReplace the hooks (None: no hooks), for existing workers too, "
                "from any "
                "thread, also from a hook.")},
+    {"_is_inside", pool_is_inside, METH_NOARGS,
+     PyDoc_STR("_is_inside($self)\n--\n\nWhether the calling thread runs a job of this pool.")},
     {"_stats", pool_stats, METH_NOARGS, PyDoc_STR("_stats($self)\n--\n\nThe numbers behind stats().")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      PyDoc_STR("PoolBase[In, Out], for type hints.")},

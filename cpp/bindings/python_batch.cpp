@@ -231,8 +231,9 @@ std::uint64_t python_batch::take_part(frame& where) {
     participants_.fetch_add(1, std::memory_order_relaxed);
     std::uint64_t done = 0;
     {
+        // What an executor's map has begun goes on, whatever becomes of the iteration.
         running_call call(*home, where, nullptr, token.get(),
-                          context_ != nullptr ? context_values(context_) : nullptr);
+                          context_ != nullptr ? context_values(context_) : nullptr, stream_ ? nullptr : this);
         participant self{where, target, table, call};
         self.plain = table == nullptr && target != nullptr &&
                      (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&

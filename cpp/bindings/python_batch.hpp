@@ -55,8 +55,12 @@ class python_batch final : public batch {
     // The KeyboardInterrupt that hit the caller while it took part: new reference, or null.
     [[nodiscard]] PyObject* take_interrupt() noexcept { return std::exchange(interrupt_, nullptr); }
 
+    // The token above those of its items' contexts: made when the first of them is asked for, if the batch
+    // has none of its own. Throws std::bad_alloc.
+    [[nodiscard]] cancel_token* token_of_items();
+
     const ref<python_pool> home;
-    const ref<cancel_token> token; // its deadline and cancellation; null for none
+    const ref<cancel_token> token; // of its deadline and the submitter's context; null for none
     bool deadline_is_context = false;
 
   private:
@@ -97,6 +101,7 @@ class python_batch final : public batch {
     PyObject* snapshot_;
     PyObject* interrupt_ = nullptr; // the submitter's thread only
     PyObject* context_;             // the submitter's Context or null
+    ref<cancel_token> lent_;        // see token_of_items; guarded by listener_lock(this)
     // On a free-threaded build guards failures_, collected_ and function_.
     mutable std::mutex outcomes_lock_;
     bool collected_ = false;

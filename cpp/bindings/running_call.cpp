@@ -2,6 +2,7 @@
 
 #include "context.hpp"
 #include "errors.hpp"
+#include "python_batch.hpp"
 #include "python_job.hpp"
 
 namespace loomy::py {
@@ -18,7 +19,7 @@ cancel_token* running_call::token() {
     try {
         // A child, also of a token made for this job alone: the job may cancel its context without ending
         // itself.
-        token_ = cancel_token::make(deadline::never(), given_);
+        token_ = cancel_token::make(deadline::never(), batch_ != nullptr ? batch_->token_of_items() : given_);
         home_.core->register_token(where_, token_);
     } catch (const std::bad_alloc&) {
         token_.reset();
@@ -41,6 +42,7 @@ PyObject* running_call::context() {
 }
 
 void running_call::end_slowly() {
+    if (runs_loop_) where_.where.reluctant.fetch_sub(1, std::memory_order_relaxed);
     if (token_) {
         if (job_ != nullptr) (void)job_->lend_token(nullptr);
         home_.core->unregister_token(where_, *token_);

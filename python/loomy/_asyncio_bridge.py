@@ -11,6 +11,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loomy._loomy import Context
 from loomy.errors import JobCancelled
 
 if TYPE_CHECKING:
@@ -72,15 +73,34 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 async def next_result(results: MapIterator[Out]) -> Out:
     """`MapIterator.__anext__` when the next result is not there: wait for it without blocking the loop."""
     while (polled := results._poll()) is not None:
-        if isinstance(polled, list):
-            await _any_of(polled)
-        else:
-            try:
+        try:
+            if isinstance(polled, Context):
+                await _place(results, polled)
+            elif isinstance(polled, list):
+                await _any_of(polled)
+            else:
                 return await polled
-            except BaseException:
-                results.close()
-                raise
+        except BaseException as error:
+            end_iteration(results, error)
+            raise
     raise StopAsyncIteration
+
+
+def end_iteration(results: MapIterator[Any], raised: BaseException | type[BaseException]) -> None:
+    """An `async for` over a map was left in the middle; if its task was cancelled, so is what runs."""
+    kind = raised if isinstance(raised, type) else type(raised)
+    if issubclass(kind, asyncio.CancelledError):
+        results._cancel()
+    else:
+        results.close()
+
+
+async def _place(results: MapIterator[Any], ctx: Context) -> None:
+    """Wait for a place in a full queue."""
+    try:
+        await run_blocking(lambda: results._wait_for_place(ctx), abort=ctx.cancel, name="loomy-place")
+    finally:
+        ctx.cancel()
 
 
 async def fail(results: MapIterator[Out], failed: AsyncResult[Out]) -> Out:
@@ -105,8 +125,10 @@ async def _any_of(pending: list[AsyncResult[Any]]) -> None:
             result.remove_done_callback(end)
 
 
-async def run_blocking(call: Callable[[], None], abort: Callable[[], object] | None = None) -> None:
-    """Await `call()`, which blocks, on a thread of its own: the pool itself is what is being closed.
+async def run_blocking(
+    call: Callable[[], None], abort: Callable[[], object] | None = None, *, name: str = "loomy-close"
+) -> None:
+    """Await `call()`, which blocks, on a thread of its own: it is the pool itself that is waited for.
 
     When the awaiting task is cancelled, `abort()` must make the call return soon, and that is waited for;
     without `abort` the call is left to finish alone. Either way the cancellation goes on.
@@ -132,7 +154,7 @@ async def run_blocking(call: Callable[[], None], abort: Callable[[], object] | N
             error = None  # no cycle between this frame and its traceback
 
     # A daemon, so that a job that never ends does not keep the interpreter; pools have an exit handler.
-    threading.Thread(target=run, name="loomy-close", daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
 
     cancelled: asyncio.CancelledError | None = None
     while not ended.done():

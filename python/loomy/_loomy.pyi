@@ -117,6 +117,9 @@ class PoolBase(Generic[_In, _Out]):
         spin: float | None,
         /,
     ) -> None: ...
+    def _is_inside(self) -> bool:
+        """Whether the calling thread runs a job of this pool."""
+
     def process(self, payload: _In, *, timeout: float | None = None, ctx: Context | None = None) -> _Out:
         """Run one job and return its result, or raise what it raised."""
 
@@ -274,11 +277,17 @@ class MapIterator(Generic[_Out_co]):
     def __next__(self) -> _Out_co: ...
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> _Out_co: ...
-    def _poll(self) -> AsyncResult[_Out_co] | list[AsyncResult[_Out_co]] | None:
-        """An ended job, a list of jobs to wait for one of, or None at the end."""
+    def _poll(self) -> AsyncResult[_Out_co] | list[AsyncResult[_Out_co]] | Context | None:
+        """An ended job, jobs to wait for one of, a Context to wait for a place with, or None at the end."""
+
+    def _wait_for_place(self, ctx: Context, /) -> None:
+        """Block until there may be a place in the queue, or the context ends."""
 
     def close(self) -> None:
-        """Cancel what has not started and pull no more payloads."""
+        """Cancel what has not started and pull no more payloads; what runs goes on."""
+
+    def _cancel(self) -> None:
+        """As `close`, and what runs is cancelled too: the task of an `async for` was cancelled."""
 
     def __enter__(self) -> Self: ...
     def __exit__(

@@ -31,15 +31,15 @@ async def to_thread(fn: Callable[P, Out], /, *args: P.args, **kwargs: P.kwargs) 
     """Run `fn(*args, **kwargs)` on another thread, without blocking the event loop; return what it returns.
 
     As `asyncio.to_thread`, with a pool of its own that all loops of the process share and that is closed when
-    the interpreter exits: `min(32, cpus + 4)` threads, each started when it is first needed. `fn` runs in a
-    copy of the caller's contextvars context. When the awaiting task is cancelled before `fn` has started, it
-    never runs; if it runs already, `loomy.check_cancelled()` in it raises, as its `loomy.current_context()`
-    is cancelled.
+    the interpreter exits: `min(32, cpus + 4)` threads, each started when it is first needed. Loops that run
+    inside such calls share as many threads besides. `fn` runs in a copy of the caller's contextvars context.
+    When the awaiting task is cancelled before `fn` has started, it never runs; if it runs already,
+    `loomy.check_cancelled()` in it raises, as its `loomy.current_context()` is cancelled.
 
     Raises what `fn` raises, but `RuntimeError` from a `StopIteration`, and `WorkerPanic` from what is not an
     `Exception`.
     """
-    return await _shared.get().process_async(partial(fn, *args, **kwargs))
+    return await _shared.beside_the_caller().process_async(partial(fn, *args, **kwargs))
 
 
 def install(loop: AbstractEventLoop | None = None, executor: Executor | None = None) -> Executor:

@@ -118,6 +118,10 @@ class pool final : public ref_counted<pool> {
     // A free slot whatever is queued: for taking part in a shared job.
     [[nodiscard]] slot* try_borrow_to_share() noexcept;
 
+    // Whether what is queued will be run on the slot `mine`, which the calling thread is on, or nowhere:
+    // nobody is free, and who is on each other slot is reluctant to help. Blocking, for a few instructions.
+    [[nodiscard]] bool depends_on(const slot& mine) const noexcept;
+
     // Waits until the job has finished. Inside a job of any pool it helps instead: it runs the job itself if
     // that is still queued in a pool this thread has a slot of, else whatever those of these pools have
     // queued that want it (pool_options). `interrupted` and `timed_out` as parker::park. Blocking.

@@ -46,6 +46,8 @@ struct slot {
     // The innermost frame whose job runs here, for whoever must end the jobs of this slot; null between jobs.
     std::atomic<frame*> running{nullptr};
     std::atomic<std::uint32_t> pins{0}; // who is looking at it
+    // How many of the jobs here help only if nobody else can, and end when what they wait for has.
+    std::atomic<std::uint32_t> reluctant{0};
 
     // The runner, before it publishes: afterwards the job may be gone.
     void stop_running(frame* below) noexcept {
