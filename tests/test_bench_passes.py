@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ sys.path.append(str(ROOT / "bench"))  # not a package: its programs are run from
 
 results_of = pytest.importorskip("page.results", reason="the benchmarks are not part of this copy")
 compare = pytest.importorskip("page.compare")
+measure = pytest.importorskip("page.measure", reason="tqdm, which shows how far it is, is not installed")
+timing = pytest.importorskip("page.timing")
 passes = pytest.importorskip("page.passes")
 record = pytest.importorskip("python.record")
 model = pytest.importorskip("python.model")
@@ -87,3 +90,50 @@ def test_rounds_of_two_passes_prove_less_than_as_many_independent_ones() -> None
 
     assert word(1) == "slower"
     assert word(2) == "within the noise"
+
+
+class Clock:
+    """Stands still but for those who say that they take so long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def takes(self, seconds: float, answer: Any = None) -> Any:
+        def work(*_: object) -> Any:
+            self.now += seconds
+            return answer
+
+        return work
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A whole run in which everything is done at once, but for the clock."""
+    clock = Clock()
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(measure, "loops_per_microsecond", clock.takes(2, 1.0))
+    monkeypatch.setattr(measure, "_plans", lambda *_: [[], []])
+    monkeypatch.setattr(measure, "build", clock.takes(60))
+    monkeypatch.setattr(measure, "_native", clock.takes(10, ([], False)))
+    return clock
+
+
+def run(another: Path | None) -> tuple[dict[str, Any], int]:
+    results, code = measure.measure(2, 2, False, True, another, timing.Expectation(None))
+    return results, code
+
+
+def test_the_seconds_of_a_run_are_all_that_it_took(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = {"machine": {"Python": "CPython 3.13.5, free-threaded, switch interval 5 ms"}, "seconds": 90}
+    monkeypatch.setattr(measure, "on_another_python", clock.takes(90, (elsewhere, False)))
+    results, code = run(Path("python3.13t"))
+    suites = len(measure.PROGRAMS)
+    assert results["seconds"] == 2 + 60 + 2 * suites * 10 + 90
+    assert (results["build seconds"], results["also"], code) == (60, [elsewhere], 0)
+
+
+def test_another_python_that_cannot_be_measured_fails_the_run_and_loses_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, code = run(Path("/nonexistent/python3.13t"))
+    assert (results["also"], code) == ([], 1)
