@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +10,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RECORDED = Path(__file__).parent / "benchmarks" / "results.json"
 sys.path.append(str(ROOT / "bench"))  # not a package: its programs are run from there
 
-results_of = pytest.importorskip("page.results", reason="the benchmarks are not part of this copy")
-compare = pytest.importorskip("page.compare")
+compare = pytest.importorskip("page.compare", reason="the benchmarks are not part of this copy")
 measure = pytest.importorskip("page.measure", reason="tqdm, which shows how far it is, is not installed")
 timing = pytest.importorskip("page.timing")
 passes = pytest.importorskip("page.passes")
@@ -71,25 +68,44 @@ def test_a_native_row_that_failed_in_one_pass_has_failed() -> None:
     assert passes.native_together([[native([3.0])], [failed]]) == [failed]
 
 
-def test_rounds_of_two_passes_prove_less_than_as_many_independent_ones() -> None:
-    before = results_of.read(RECORDED)
-    (table,) = (table for table in before["tables"] if table["scenario"] == "p1")
-    one = table["rows"][0]["samples"][0]
-    now = copy.deepcopy(before)
-    for run, factor in ((before, 1.0), (now, 1.1)):
-        (table,) = (table for table in run["tables"] if table["scenario"] == "p1")
-        table["rows"][0]["samples"] = [
-            {**one, "value": one["value"] * factor * round} for round in (0.98, 0.98, 1.02, 1.02)
-        ]
-    label = table["rows"][0]["row"]["label"]
+def whole(passes: int, **rounds: list[float]) -> dict[str, Any]:
+    """A run of one table, with these rounds of its rows."""
+    tables = [table_run("a", [])]
+    tables[0].results[:] = [
+        model.RowResult(model.Row(name, name), [model.Sample(value, value, value, 1) for value in values])
+        for name, values in rounds.items()
+    ]
+    return {"passes": passes, "tables": [record.as_json(each) for each in tables], "native": []}
 
-    def word(of_passes: int) -> str:
-        found = compare.changes(before | {"passes": of_passes}, now | {"passes": of_passes})
-        (change,) = (each for each in found if each.where.startswith("P1:") and each.system == label)
-        return str(change.word)
 
-    assert word(1) == "slower"
-    assert word(2) == "within the noise"
+def words(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    return {change.system: change.word for change in compare.changes(before, now)}
+
+
+STEADY = [1.0, 1.0, 1.001, 1.001]
+
+
+def test_what_two_passes_differ_by_is_no_change() -> None:
+    rounds = [0.97, 0.97, 1.03, 1.03]
+    later = [1.1 * round for round in rounds]
+    others = {"mp": STEADY, "stdlib": STEADY, "pebble": STEADY}
+    assert words(whole(1, loomy=rounds, **others), whole(1, loomy=later, **others))["loomy"] == "slower"
+    assert words(whole(2, loomy=rounds, **others), whole(2, loomy=later, **others))["loomy"] != "slower"
+
+
+def test_what_other_rows_of_the_table_differ_by_is_no_change_of_one_that_stayed_by_luck() -> None:
+    later = [1.1 * round for round in STEADY]
+    steady = {"mp": STEADY, "stdlib": STEADY, "pebble": STEADY}
+    assert words(whole(2, loomy=STEADY, **steady), whole(2, loomy=later, **steady))["loomy"] == "slower"
+    restless = {**steady, "mp": [1.0, 1.0, 1.2, 1.2], "pebble": [1.2, 1.2, 1.0, 1.0]}
+    assert words(whole(2, loomy=STEADY, **restless), whole(2, loomy=later, **restless))["loomy"] != "slower"
+
+
+def test_a_slow_half_of_a_run_is_the_machine_s() -> None:
+    slow = {name: [1.0, 1.0, 1.5, 1.5] for name in ("mp", "stdlib", "pebble")}
+    rounds = [1.0, 1.0, 1.5, 1.5]
+    later = [1.6 * round for round in rounds]
+    assert words(whole(2, loomy=rounds, **slow), whole(2, loomy=later, **slow))["loomy"] == "slower"
 
 
 class Clock:
