@@ -25,6 +25,7 @@ ahead = pytest.importorskip("page.ahead")
 compare = pytest.importorskip("page.compare")
 plots = pytest.importorskip("page.plots")
 readme = pytest.importorskip("page.readme")
+reasons = pytest.importorskip("page.reasons")
 sections = pytest.importorskip("page.sections")
 targets = pytest.importorskip("page.targets")
 
@@ -207,6 +208,21 @@ def test_each_number_of_the_specification_has_an_outcome(results: dict[str, Any]
     again = {outcome.number: outcome for outcome in targets.outcomes(missed)}
     assert again["P11"].met is False
     assert again["P11"].word.startswith("missed in ")
+
+
+@pytest.mark.parametrize(("bound", "why"), [("stdlib / loomy >= 60", "the GIL"), ("something else", "")])
+def test_a_missed_target_has_the_reason_that_the_readme_gives(bound: str, why: str) -> None:
+    said = "## Targets missed, and why\n\n* **P3 `>= 60`**: the\n  GIL\n* **P4**: another\n\n## Dead ends\n"
+    target = {"text": f"target: {bound}: 42.3, MISSED", "met": False}
+    results = {"tables": [{"scenario": "p3", "title": "P3: submit", "targets": [target]}]}
+    (found,) = reasons.missed({**results, "native": [], "also": []}, said)
+    assert (found.number, found.why) == ("P3", why)
+
+
+def test_the_readme_of_the_benchmarks_has_a_reason_for_every_target_that_the_record_misses() -> None:
+    recorded = results_of.read(ROOT / "bench" / "results.json")
+    found = reasons.missed(recorded, reasons.README.read_text(encoding="utf-8"))
+    assert [f"{each.number}: {each.part.of}: {each.part.text}" for each in found if not each.why] == []
 
 
 def on_free_threaded(results: dict[str, Any], *scenarios: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from python.report import number
 
 from . import html
 from .ahead import OURS, ahead
+from .reasons import README, missed
 from .results import Figure, Json, figures, missing, native_cases, tables
 from .targets import Outcome, Part, others, outcomes
 
@@ -121,6 +122,24 @@ def targets(results: Json) -> str:
         f"all {len(every)} comparisons",
         html.table(["number", "where", "bound: figure", "outcome"], every, "words"),
     )
+
+
+def targets_missed(results: Json) -> str:
+    found = missed(results, README.read_text(encoding="utf-8"))
+    if not found:
+        return "<p>Every target that was measured is met.</p>"
+    rows = [
+        html.row(
+            [
+                html.cell(each.number),
+                html.cell(each.part.of, "words"),
+                html.cell(each.part.text, "words"),
+                html.cell(each.why or "not known", "words"),
+            ]
+        )
+        for each in found
+    ]
+    return html.table(["number", "where", "bound: figure", "why"], rows, "words")
 
 
 def peers_ahead(results: Json) -> str:
