@@ -14,18 +14,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 FILE = HERE / "instructions.json"
 JOB = HERE / "instructions_job.py"
+HEADER = "valgrind/callgrind.h"
 LIBRARIES = {"clock": HERE / "instructions_clock.c", "kernel": HERE / "instructions_kernel.c"}
 
-SHORT, LONG = 2_000, 32_000
-"""A path is run so many times in two processes; their difference is free of what a process does once."""
-MORE = {"chunk": 20}
-"""Times as often, for what is so short that one spin of the worker more or less would show."""
+FEW, MANY = 1_000, 9_000
+"""A path is taken so many times, twice in one process: the difference is free of what happens once."""
 
 Counts = dict[str, float]
 
@@ -36,25 +36,36 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--record", action="store_true", help="write them down as this environment's")
     given = parser.parse_args(arguments)
-    for tool in ("valgrind", "cc"):
-        if shutil.which(tool) is None:
-            print(f"skipped: there is no {tool}")
-            return 0
+    if absent := missing():
+        print(f"skipped: there is no {absent}")
+        return 0
     here = environment()
     book = json.loads(FILE.read_text())
     known = recorded(book, here)
     if known is None and not given.record:
-        print(f"skipped: nothing was recorded for {describe(here)}; --record does it")
+        print(f"NOT COMPARED: nothing was recorded for what is like {describe(here)}; --record does it")
         return 0
     counted = count_all()
-    if given.record:
+    if known is None or given.record:
         write(book, here, counted)
         print(f"recorded for {describe(here)}:")
-        known = counted
-    assert known is not None
-    lines, longer = compare(counted, known, float(book["margin"]))
+        known = {"environment": here, "instructions per job": counted}
+    elif known["environment"] != here:
+        print(f"not recorded for {describe(here)}; compared with {describe(known['environment'])}")
+    lines, longer = compare(counted, known["instructions per job"], float(book["margin"]))
     print("\n".join(lines))
     return 1 if longer else 0
+
+
+def missing() -> str:
+    """What is needed and is not there; empty if nothing."""
+    for tool in ("valgrind", "cc"):
+        if shutil.which(tool) is None:
+            return tool
+    found = subprocess.run(
+        ["cc", "-E", "-include", HEADER, "-x", "c", os.devnull], capture_output=True, check=False
+    )
+    return "" if found.returncode == 0 else HEADER
 
 
 def environment() -> dict[str, str]:
@@ -75,11 +86,22 @@ def describe(of: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in of.items())
 
 
-def recorded(book: dict[str, Any], of: dict[str, str]) -> Counts | None:
-    for entry in book["recorded"]:
-        if entry["environment"] == of:
-            return dict(entry["instructions per job"])
-    return None
+def kind(of: dict[str, str]) -> tuple[str, ...]:
+    """Where counts are near enough to be compared: the same minor version of Python, with the GIL or without,
+    the same major version of the compiler, and the same instructions.
+    """
+    python = re.sub(r"^(\d+\.\d+)[^t]*", r"\1", of["python"])
+    return python, re.sub(r"(\d+)\.[.\d]*", r"\1", of["loomy built"]), " ".join(of["system"].split()[:2])
+
+
+def recorded(book: dict[str, Any], of: dict[str, str]) -> dict[str, Any] | None:
+    """The entry of this environment, else the most similar one of its kind."""
+    near = [entry for entry in book["recorded"] if kind(entry["environment"]) == kind(of)]
+    return max(near, key=lambda entry: _alike(entry["environment"], of), default=None)
+
+
+def _alike(one: dict[str, str], other: dict[str, str]) -> int:
+    return sum(one[name] == other[name] for name in other)
 
 
 def write(book: dict[str, Any], of: dict[str, str], counted: Counts) -> None:
@@ -110,45 +132,36 @@ def compare(counted: Counts, known: Counts, margin: float) -> tuple[list[str], b
 
 
 def count_all() -> Counts:
+    """Of one process that takes all paths: most of what a process costs under valgrind is its start."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         for name, source in LIBRARIES.items():
             command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(scratch / f"{name}.so"), str(source)]
             subprocess.run(command, check=True)
-        paths = ("process", "submit", "collect", "batch", "launch", "chunk")
-        process, submit, collect, batch, launch, chunk = (per_job(path, scratch) for path in paths)
-    return {
-        "process": process[0],
-        "submit": submit[0],
-        # One process does both, so that the results are there to be collected.
-        "collect": round(collect[0] - submit[0], 1),
-        "run": collect[1],
-        "batch item": batch[0],
-        "launch": launch[0],
-        "chunk": chunk[1],
-    }
+        command = ["valgrind", "--tool=callgrind", "--separate-threads=yes"]
+        command += [f"--callgrind-out-file={scratch / 'out'}", sys.executable, str(JOB), str(FEW), str(MANY)]
+        environ = {**os.environ, "LD_PRELOAD": str(scratch / "clock.so"), "PYTHONHASHSEED": "0"}
+        environ["LOOMY_COUNTED_LIBRARY"] = str(scratch / "kernel.so")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=scratch)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+        return per_job(file.read_text() for file in scratch.glob("out.*"))
 
 
-def per_job(path: str, scratch: Path) -> list[float]:
-    """Of each thread that lives through the run: the caller's, then the worker's."""
-    few, many = (times * MORE.get(path, 1) for times in (SHORT, LONG))
-    short, long = count(path, few, scratch), count(path, many, scratch)
-    return [round((b - a) / (many - few), 1) for a, b in zip(short, long, strict=True)]
+def per_job(dumps: Iterable[str]) -> Counts:
+    """From what was written down under "PATH TIMES", for few times and for many."""
+    written: dict[str, dict[int, int]] = {}
+    for dump in dumps:
+        named = re.search(r"^desc: Trigger: Client Request: (.+) (\d+)$", dump, re.MULTILINE)
+        total = re.search(r"^totals: (\d+)$", dump, re.MULTILINE)
+        if named and total:
+            written.setdefault(named[1], {})[int(named[2])] = int(total[1])
+    return {path: round(_slope(totals), 1) for path, totals in sorted(written.items())}
 
 
-def count(path: str, jobs: int, scratch: Path) -> list[int]:
-    """Instructions of each thread of one process, in the order in which the threads were made."""
-    out = scratch / f"{path}-{jobs}"
-    command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
-    command += [sys.executable, str(JOB), path, str(jobs)]
-    environ = {**os.environ, "LD_PRELOAD": str(scratch / "clock.so"), "PYTHONHASHSEED": "0"}
-    environ["LOOMY_COUNTED_KERNEL"] = str(scratch / "kernel.so")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=scratch)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    files = sorted(scratch.glob(f"{path}-{jobs}-*"))
-    totals = [re.search(r"^totals: (\d+)$", file.read_text(), re.MULTILINE) for file in files]
-    return [int(total[1]) for total in totals if total]
+def _slope(totals: dict[int, int]) -> float:
+    (few, less), (many, more) = sorted(totals.items())
+    return (more - less) / (many - few)
 
 
 if __name__ == "__main__":

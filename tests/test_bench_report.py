@@ -25,6 +25,8 @@ ahead = pytest.importorskip("page.ahead")
 compare = pytest.importorskip("page.compare")
 plots = pytest.importorskip("page.plots")
 readme = pytest.importorskip("page.readme")
+reasons = pytest.importorskip("page.reasons")
+sections = pytest.importorskip("page.sections")
 targets = pytest.importorskip("page.targets")
 
 PLOTS = ["overhead", "grid", "workers", "depth", "latency", "scaling", "kernels", "ufuncs"]
@@ -206,6 +208,55 @@ def test_each_number_of_the_specification_has_an_outcome(results: dict[str, Any]
     again = {outcome.number: outcome for outcome in targets.outcomes(missed)}
     assert again["P11"].met is False
     assert again["P11"].word.startswith("missed in ")
+
+
+@pytest.mark.parametrize(("bound", "why"), [("stdlib / loomy >= 60", "the GIL"), ("something else", "")])
+def test_a_missed_target_has_the_reason_that_the_readme_gives(bound: str, why: str) -> None:
+    said = "## Targets missed, and why\n\n* **P3 `>= 60`**: the\n  GIL\n* **P4**: another\n\n## Dead ends\n"
+    target = {"text": f"target: {bound}: 42.3, MISSED", "met": False}
+    results = {"tables": [{"scenario": "p3", "title": "P3: submit", "targets": [target]}]}
+    (found,) = reasons.missed({**results, "native": [], "also": []}, said)
+    assert (found.number, found.why) == ("P3", why)
+
+
+def test_the_readme_of_the_benchmarks_has_a_reason_for_every_target_that_the_record_misses() -> None:
+    recorded = results_of.read(ROOT / "bench" / "results.json")
+    found = reasons.missed(recorded, reasons.README.read_text(encoding="utf-8"))
+    assert [f"{each.number}: {each.part.of}: {each.part.text}" for each in found if not each.why] == []
+
+
+def on_free_threaded(results: dict[str, Any], *scenarios: str) -> dict[str, Any]:
+    """The same run, as if another Python had said the same of these scenarios."""
+    machine = {**results["machine"], "Python": "CPython 3.13.5, free-threaded, switch interval 5 ms"}
+    found = copy.deepcopy([table for table in results["tables"] if table["scenario"] in scenarios])
+    return {**results, "also": [{"machine": machine, "tables": found, "seconds": 90}]}
+
+
+def test_the_ratios_of_a_free_threaded_python_belong_to_p15(results: dict[str, Any]) -> None:
+    def by_number(of: dict[str, Any]) -> dict[str, Any]:
+        return {outcome.number: outcome for outcome in targets.outcomes(of)}
+
+    of_both = on_free_threaded(results, "p1", "p4")
+    before, after = by_number({**results, "also": []}), by_number(of_both)
+    added = after["P15"].parts[len(before["P15"].parts) :]
+    assert [(part.of.split(":")[0], part.text.split(":")[1].strip()) for part in added] == [
+        ("P1", "stdlib / loomy >= 150"),
+        ("P4", "loomy / mp <= 1"),
+        ("P4", "loomy / stdlib <= 1"),
+    ]
+    assert all(part.of.endswith(" on CPython 3.13.5, free-threaded") for part in added)
+    assert after["P1"].parts == before["P1"].parts
+    for table in of_both["also"][0]["tables"]:
+        for target in table["targets"]:
+            target["met"] = False
+    assert by_number(of_both)["P15"].met is False
+
+
+def test_the_page_shows_what_another_python_says(results: dict[str, Any]) -> None:
+    said = sections.elsewhere(on_free_threaded(results, "p1", "p4"))
+    assert "every table of CPython 3.13.5, free-threaded" in said
+    assert said.count("P1: process(x), one caller, affinity any") == 3  # both builds, and its own table
+    assert "90 s for CPython 3.13.5, free-threaded" in sections.machine(on_free_threaded(results, "p1"))
 
 
 def test_a_peer_that_takes_less_is_named(results: dict[str, Any]) -> None:

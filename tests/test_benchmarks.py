@@ -84,11 +84,64 @@ def test_a_path_that_only_one_side_has_wants_a_new_record(
     assert "record again" in lines[0]
 
 
-def test_only_the_same_environment_is_compared_with() -> None:
+def entry(submit: float = 1.0, **other: str) -> dict[str, Any]:
+    environment = {
+        "python": "3.11.7",
+        "python built": "GCC 12.2.0",
+        "loomy built": "GCC 12.2.0",
+        "system": "Linux x86_64 glibc 2.36",
+    }
+    return {"environment": environment | other, "instructions per job": {"submit": submit}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"python": "3.11.2"},
+        {"python built": "Clang 14.0.6 --enable-shared"},
+        {"loomy built": "GCC 12.3.1"},
+        {"system": "Linux x86_64 glibc 2.41"},
+    ],
+    ids=lambda other: next(iter(other.values())),
+)
+def test_a_like_environment_is_compared_with(other: dict[str, str]) -> None:
+    here = entry()["environment"]
+    book = {"recorded": [entry(2.0, **other)]}
+    assert instructions.recorded(book, here)["instructions per job"] == {"submit": 2.0}
+    book["recorded"].insert(0, entry(1.0))
+    book["recorded"].append(entry(3.0, **other))
+    assert instructions.recorded(book, here)["instructions per job"] == {"submit": 1.0}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"python": "3.12.7"},
+        {"python": "3.11.7t"},
+        {"loomy built": "GCC 13.2.0"},
+        {"loomy built": "GCC 12.2.0 address"},
+        {"loomy built": "Clang 12.0.1"},
+        {"system": "Linux aarch64 glibc 2.36"},
+        {"system": "Darwin x86_64"},
+    ],
+    ids=lambda other: next(iter(other.values())),
+)
+def test_an_unlike_environment_is_not_compared_with(other: dict[str, str]) -> None:
+    assert instructions.recorded({"recorded": [entry(**other)]}, entry()["environment"]) is None
+
+
+def test_this_environment_is_like_itself() -> None:
     here = instructions.environment()
-    book = {"margin": 0.08, "recorded": [{"environment": here, "instructions per job": {"submit": 1.0}}]}
-    assert instructions.recorded(book, here) == {"submit": 1.0}
-    assert instructions.recorded(book, {**here, "python": "2.7.18"}) is None
+    assert instructions.recorded({"recorded": [{"environment": here}]}, here) == {"environment": here}
+
+
+def dump(name: str, total: int) -> str:
+    return f"version: 1\ndesc: Trigger: Client Request: {name}\nthread: 1\n\ntotals: {total}\n"
+
+
+def test_what_happens_once_is_not_counted() -> None:
+    dumps = [dump("before", 700), dump("batch item 1000", 5_100), dump("batch item 9000", 45_100)]
+    assert instructions.per_job(dumps) == {"batch item": 5.0}
 
 
 def test_without_valgrind_it_says_so(

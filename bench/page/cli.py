@@ -39,14 +39,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _measured(given: argparse.Namespace) -> tuple[Json, int]:
-    from .measure import measure, on_another_python
+    from .measure import measure
     from .timing import Expectation
 
     expectation = Expectation(read(_RECORDED) if _RECORDED.exists() else None)
-    results, code = measure(given.rounds, given.passes, given.quick, not given.no_native, expectation)
-    if given.free_threaded:
-        results["also"].append(on_another_python(given.free_threaded, given.rounds, ["p15"]))
-    return results, code
+    native = not given.no_native
+    return measure(given.rounds, given.passes, given.quick, native, given.free_threaded, expectation)
 
 
 def _write_page(file: Path, results: Json, earlier: Json | None) -> int:
@@ -84,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     option(
         "--also", type=Path, action="append", default=[], metavar="FILE", help="add a run of another Python"
     )
-    option("--free-threaded", type=Path, metavar="PYTHON", help="measure the scaling on this Python as well")
+    option("--free-threaded", type=Path, metavar="PYTHON", help="measure P1 to P4 and P15 on it as well")
     option("--compare", type=Path, metavar="RESULTS", help="say what changed since this results.json")
     option(
         "--readme", type=Path, metavar="RESULTS", help="only write the README's table from this results.json"

@@ -21,7 +21,6 @@ from .timing import Bar, Expectation
 
 _OF_ONE_TABLE = dict.fromkeys(
     (
-        "p3",
         "p4",
         "p5",
         "p6",
@@ -42,10 +41,25 @@ _OF_ONE_TABLE = dict.fromkeys(
 """Scenarios whose rounds are long, or which have many rows."""
 
 
+_ELSEWHERE = ("p15", "p1", "p2", "p3", "p4")
+"""What the specification asks of a free-threaded Python: that it scales, and that P1 to P4 hold there."""
+_SYSTEMS_ELSEWHERE = ("sequential", "loomy", "stdlib", "mp")
+"""Those that the numbers are about; most others have no wheels for that Python."""
+
+
 def measure(
-    given_rounds: int | None, passes: int, quick: bool, native: bool, expectation: Expectation
+    given_rounds: int | None,
+    passes: int,
+    quick: bool,
+    native: bool,
+    another: Path | None,
+    expectation: Expectation,
 ) -> tuple[Json, int]:
-    """What results.json will have; and the exit code: 1 when an answer was wrong or something crashed."""
+    """What results.json will have; and the exit code: 1 when an answer was wrong or something crashed.
+
+    Its seconds are all that the command takes: calibration, the native build and another Python included.
+    """
+    started = time.monotonic()
     facts = machine.describe()
     options = Options(quick, loops_per_microsecond())
     facts["systems"] = ", ".join(versions())
@@ -53,12 +67,16 @@ def measure(
     rounds = given_rounds or ROUNDS
     plans = _plans(options, given_rounds, passes)
     native_rounds = shares(rounds, passes) if native else []
+    building = 0.0
     if native:
         print("building the native benchmarks", file=sys.stderr)
+        begun = time.monotonic()
         build(ROOT / "build" / "bench", None)
-    started = time.monotonic()
+        building = time.monotonic() - begun
     expected = sum(expectation.of_table(table, some) for plan in plans for _, table, some in plan)
     expected += sum(expectation.of_suite(suite) for _ in native_rounds for suite in PROGRAMS)
+    expected += expectation.elsewhere if another else 0
+    also: list[Json] = []
     runs: list[record.Run] = []
     rows: list[list[Json]] = []
     crashed = False
@@ -73,6 +91,18 @@ def measure(
                 seconds[suite] += (time.monotonic() - begun) / len(native_rounds)
                 rows.append(measured)
                 crashed |= wrong
+        if another:
+            bar.begin(f"on {another.name}", expectation.elsewhere, 1)
+            try:
+                elsewhere, wrong = on_another_python(another, given_rounds or ROUNDS, quick)
+                also.append(elsewhere)
+            except (
+                RuntimeError,
+                OSError,
+            ) as failure:  # no reason to lose all figures
+                print(failure, file=sys.stderr)
+                wrong = True
+            crashed |= wrong
     run = together(runs)
     results = {
         "format": FORMAT,
@@ -84,7 +114,8 @@ def measure(
         "tables": [record.as_json(table) for table in run],
         "native": native_together(rows),
         "native seconds": seconds,
-        "also": [],
+        "build seconds": round(building),
+        "also": also,
     }
     return results, exit_code(run) or int(crashed)
 
@@ -97,17 +128,23 @@ def _table(
     return measure_table(scenario, table, rounds, lambda _: bar.step())
 
 
-def on_another_python(interpreter: Path, rounds: int | None, scenarios: list[str]) -> Json:
-    """The same workloads on another Python, which has loomy installed; RuntimeError when that fails."""
+def on_another_python(interpreter: Path, rounds: int, quick: bool) -> tuple[Json, bool]:
+    """The same workloads on another Python, which has loomy installed, and whether one of them failed;
+    RuntimeError when there is nothing to tell.
+    """
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "results.json"
-        command = [str(interpreter), str(ROOT / "bench" / "run.py"), *scenarios, "--json", str(file)]
-        command += ["--rounds", str(rounds or ROUNDS)]
+        command = [str(interpreter), str(ROOT / "bench" / "run.py"), *_ELSEWHERE, "--json", str(file)]
+        command += ["--competitors", ",".join(_SYSTEMS_ELSEWHERE), "--rounds", str(rounds)]
+        command += ["--quick"] if quick else []
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_ours())
         if not file.exists():
             raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         results: Json = json.loads(file.read_text())
-    return results
+    if done.returncode:
+        print(done.stderr[-2000:], file=sys.stderr)
+    return results | {"seconds": round(time.monotonic() - started)}, done.returncode != 0
 
 
 def _without_ours() -> dict[str, str]:

@@ -24,9 +24,11 @@ def build(results: Json, changes: list[Change] | None = None) -> str:
     parts = [
         _intro(results),
         _section("targets", "Targets", sections.targets(results)),
+        _section("missed", "Targets missed, and why", sections.targets_missed(results)),
         _section("ahead", "Where a peer is ahead", sections.peers_ahead(results)),
         _section("changes", "Against an earlier run", comparison(changes)) if changes is not None else "",
         *(_section(plot.name, plot.title, _plot(plot)) for plot in drawn),
+        _section("elsewhere", "On another Python", sections.elsewhere(results)) if results["also"] else "",
         _section("machine", "The machine", sections.machine(results)),
         _section("missing", "Missing competitors", sections.absent(results)),
         _section("reproduce", "How to reproduce this", sections.reproduce(results)),

@@ -62,6 +62,10 @@ def busy(results: Json) -> str:
     return f" It was busy with other work (load {load:g}), so this record is provisional."
 
 
+def free_threaded(run: Json) -> bool:
+    return "free-threaded" in run["machine"]["Python"]
+
+
 def tables(results: Json, scenario: str = "") -> list[Json]:
     return [table for table in results["tables"] if scenario in ("", table["scenario"])]
 

@@ -4,7 +4,8 @@ from python.report import number
 
 from . import html
 from .ahead import OURS, ahead
-from .results import Figure, Json, figures, missing, native_cases
+from .reasons import README, missed
+from .results import Figure, Json, figures, missing, native_cases, tables
 from .targets import Outcome, Part, others, outcomes
 
 NOT_SHOWN = (
@@ -22,7 +23,7 @@ def machine(results: Json) -> str:
     facts = [*results["machine"].items()]
     facts += [("rounds", f"{results['rounds']} of a row where one is short, at least 2 where it is long")]
     facts += [("passes", f"{results.get('passes', 1)} over everything, which share the rounds")]
-    facts += [("took", f"{results['seconds'] / 60:.1f} minutes")]
+    facts += [("took", f"{results['seconds'] / 60:.1f} minutes in all{_shares(results)}")]
     rows = [html.row([html.cell(name), html.cell(fact, "words")]) for name, fact in facts]
     more = "".join(
         html.folded(
@@ -32,6 +33,46 @@ def machine(results: Json) -> str:
         for run in results["also"]
     )
     return html.table(["fact", "here"], rows, "words") + more
+
+
+def _shares(results: Json) -> str:
+    parts = [("the native build", results.get("build seconds", 0))]
+    parts += [(_python(run), run.get("seconds", 0)) for run in results["also"]]
+    said = [f"{seconds} s for {what}" for what, seconds in parts if seconds]
+    return f", of them {', '.join(said)}" if said else ""
+
+
+def elsewhere(results: Json) -> str:
+    """What P1 to P4 come to on each build, and all tables of the other ones."""
+    builds = [results, *results["also"]]
+    rows = []
+    for scenario in ("p1", "p2", "p3", "p4"):
+        for run in builds:
+            for table in tables(run, scenario):
+                rows.append(_beside_its_library(table, _python(run)))
+    header = ["where", "Python", "unit", "loomy", "stdlib", "times", "mp", "times"]
+    other = "".join(
+        html.folded(f"every table of {_python(run)}", python_tables(run)) for run in results["also"]
+    )
+    words = "<p>Each beside the standard library of the same build: its executor, and its ThreadPool.</p>"
+    return (words + html.table(header, rows, "words") if len(rows) > 1 else "") + other
+
+
+def _beside_its_library(table: Json, python: str) -> str:
+    medians = {each.label: each.median for each in figures(table) if each.samples and not each.missing}
+    cells = [table["title"], python, table["unit"]["name"], _number(medians.get("loomy"))]
+    for system in ("stdlib", "mp"):
+        ratio = medians[system] / medians["loomy"] if {system, "loomy"} <= medians.keys() else None
+        cells += [_number(medians.get(system)), _number(ratio)]
+    return html.row([html.cell(words, "words" if at < 3 else "") for at, words in enumerate(cells)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def _python(run: Json) -> str:
+    return str(run["machine"]["Python"]).rpartition(",")[0]
 
 
 def absent(results: Json) -> str:
@@ -81,6 +122,24 @@ def targets(results: Json) -> str:
         f"all {len(every)} comparisons",
         html.table(["number", "where", "bound: figure", "outcome"], every, "words"),
     )
+
+
+def targets_missed(results: Json) -> str:
+    found = missed(results, README.read_text(encoding="utf-8"))
+    if not found:
+        return "<p>Every target that was measured is met.</p>"
+    rows = [
+        html.row(
+            [
+                html.cell(each.number),
+                html.cell(each.part.of, "words"),
+                html.cell(each.part.text, "words"),
+                html.cell(each.why or "not known", "words"),
+            ]
+        )
+        for each in found
+    ]
+    return html.table(["number", "where", "bound: figure", "why"], rows, "words")
 
 
 def peers_ahead(results: Json) -> str:

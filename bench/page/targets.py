@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from cpp.rows import verdicts
 
-from .results import Json, native_cases, tables
+from .results import Json, free_threaded, native_cases, tables
+
+_ON_ANY_BUILD = ("p1", "p2", "p3", "p4")
+"""P15 asks that their ratios hold against the standard library of a free-threaded build."""
+_AGAINST_ITS_LIBRARY = re.compile(r"\b(stdlib|mp)\b")
 
 NUMBERS = (*(f"P{number}" for number in range(1, 16)), *(f"C{number}" for number in range(1, 5)))
 
@@ -60,9 +64,21 @@ def _parts(results: Json, number: str) -> Iterator[Part]:
             for said in verdicts(rows):
                 yield Part(case, _without_outcome(said), not said.endswith("MISSED"))
         return
-    for run in [results, *results["also"]]:
+    for table in tables(results, number.lower()):
+        yield from _of_table(table)
+    for run in results["also"]:
+        yield from _elsewhere(run, number, f" on {run['machine']['Python'].rpartition(',')[0]}")
+
+
+def _elsewhere(run: Json, number: str, where: str) -> Iterator[Part]:
+    """What another Python says about a number; P1 to P4 of a free-threaded one are P15's."""
+    if not free_threaded(run) or number.lower() not in _ON_ANY_BUILD:
         for table in tables(run, number.lower()):
-            yield from _of_table(table, "" if run is results else f" on {run['machine']['Python']}")
+            yield from _of_table(table, where)
+    for scenario in _ON_ANY_BUILD if free_threaded(run) and number == "P15" else ():
+        for table in tables(run, scenario):
+            parts = _of_table(table, where)
+            yield from (part for part in parts if _AGAINST_ITS_LIBRARY.search(part.text))
 
 
 def _of_table(table: Json, where: str = "") -> Iterator[Part]:

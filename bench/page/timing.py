@@ -11,6 +11,7 @@ from .results import Json
 _UNKNOWN_ROW = 1.0
 """Seconds for a round of a row of which nothing is known; a row's first round brings its start along."""
 _UNKNOWN_SUITE = 40.0
+_UNKNOWN_ELSEWHERE = 90.0
 
 
 class Expectation:
@@ -25,6 +26,8 @@ class Expectation:
         }
 
         self._of_suite: dict[str, float] = (earlier or {}).get("native seconds", {})
+        also = earlier["also"] if earlier else []
+        self.elsewhere: float = next((run["seconds"] for run in also if "seconds" in run), _UNKNOWN_ELSEWHERE)
 
     def of_table(self, table: Table, rounds: int) -> float:
         of_row: float = self._of_round.get(table.title, _UNKNOWN_ROW)
@@ -38,6 +41,7 @@ class Bar:
     """Counts expected seconds, so that what is left is told by work and not by the number of steps."""
 
     def __init__(self, expected: float) -> None:
+        tqdm.monitor_interval = 0  # no thread of its own beside what is measured
         self._bar = tqdm(
             total=round(expected, 1),
             unit="s",

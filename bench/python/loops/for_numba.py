@@ -1,4 +1,7 @@
-"""The loops for numba: with `prange` for its own threads, and as C functions for loomy."""
+"""The loops for numba: with `prange` for its own threads, and as C functions for loomy.
+
+Compiled code is kept (``cache=True``), as each row has a process of its own: compiling took a second in each.
+"""
 
 from typing import Any
 
@@ -43,15 +46,15 @@ def _mandelbrot(n: Any, out: Any) -> None:
     _rows_parallel(0, n, n, out)
 
 
-_rows_parallel = numba.njit(parallel=True)(_rows)
-_rows_alone = numba.njit(_rows)
-_horner_alone = numba.njit(_horner)
-_saxpy_alone = numba.njit(_saxpy)
+_rows_parallel = numba.njit(parallel=True, cache=True)(_rows)
+_rows_alone = numba.njit(cache=True)(_rows)
+_horner_alone = numba.njit(cache=True)(_horner)
+_saxpy_alone = numba.njit(cache=True)(_saxpy)
 
 PRANGE = {
-    "horner": numba.njit(parallel=True)(_horner),
-    "saxpy": numba.njit(parallel=True)(_saxpy),
-    "mandelbrot": numba.njit(_mandelbrot),
+    "horner": numba.njit(parallel=True, cache=True)(_horner),
+    "saxpy": numba.njit(parallel=True, cache=True)(_saxpy),
+    "mandelbrot": numba.njit(cache=True)(_mandelbrot),
 }
 
 
@@ -71,14 +74,14 @@ def _mandelbrot_range(side: int) -> Any:
         _rows_alone(begin, end, side, carray(user, (side, side), i4))
 
     intp = numba.types.intp
-    return numba.cfunc(numba.types.void(intp, intp, numba.types.voidptr))(rows)
+    return numba.cfunc(numba.types.void(intp, intp, numba.types.voidptr), cache=True)(rows)
 
 
 def cfunc(name: str, n: int) -> Any:
     """The loop as a C function, as numba compiles it without any thread of its own."""
     if name == "mandelbrot":
         return _mandelbrot_range(n)
-    return numba.cfunc(_LOOP)({"horner": _horner_loop, "saxpy": _saxpy_loop}[name])
+    return numba.cfunc(_LOOP, cache=True)({"horner": _horner_loop, "saxpy": _saxpy_loop}[name])
 
 
 def _nested_row(x: Any, y: Any, out: Any) -> None:

@@ -24,7 +24,7 @@ def tables(options: Options) -> list[Table]:
             f"P11: CPU time of {_WORKERS} idle workers in {seconds} s",
             MILLISECONDS,
             rows(
-                ["sequential", "loomy", "stdlib", "mp", "joblib", "pebble", "tbb4py"],
+                ["sequential", "loomy", "stdlib", "mp", "pebble", "tbb4py"],
                 {"seconds": seconds},
             ),
             reference="sequential",
@@ -41,9 +41,9 @@ def tables(options: Options) -> list[Table]:
                 "sequential has no other thread.",
                 "Switches are those of all threads but the main one, from /proc/self/task/*/status. "
                 "All workers have run a job before and had 0.2 s to come to rest.",
-                "Left out are dask, whose pool is the standard library's; anyio, whose threads end with "
-                "their task; mpire, which pickles what it is given, so that no job can hold its workers; "
-                "hypertile, which does not give each of eight jobs a worker of its own.",
+                "Left out are dask, whose pool is the standard library's; joblib, whose pool is mp; anyio, "
+                "whose threads end with their task; mpire, which pickles what it is given, so no job can "
+                "hold its workers; hypertile, which does not give each of eight jobs a worker of its own.",
             ],
             rounds=3,
         )

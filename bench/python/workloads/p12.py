@@ -27,7 +27,7 @@ def _memory_back(label: str) -> Target:
 
 def tables(options: Options) -> list[Table]:
     jobs = options.pick(1_000_000, 100_000)
-    for_peers = options.pick(200_000, 50_000)
+    for_peers = options.pick(100_000, 50_000)
 
     return [
         Table(

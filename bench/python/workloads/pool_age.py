@@ -21,12 +21,16 @@ def tables(options: Options) -> list[Table]:
         Table(
             f"Curve: pool age, {_BURSTS} bursts of {_BURST:,} x process_async, each collected",
             MICROSECONDS_A_JOB,
-            [Row("sequential", "sequential", {"age": 0})]
-            + [Row(f"loomy after {age:,} jobs", "loomy", {"age": age}) for age in ages]
-            + [Row(f"stdlib after {age:,} jobs", "stdlib", {"age": age}) for age in (0, 100_000)],
+            [Row("sequential", "sequential", {"age": 0, "bursts": _BURSTS})]
+            + [Row(f"loomy after {age:,} jobs", "loomy", {"age": age, "bursts": _BURSTS}) for age in ages]
+            + [
+                Row(f"stdlib after {age:,} jobs", "stdlib", {"age": age, "bursts": 1}) for age in (0, 100_000)
+            ],
             reference="loomy after 0 jobs",
             targets=[at_most_own(f"loomy after {oldest:,} jobs", 1.25, to="loomy after 0 jobs")],
-            notes=["The rounds themselves age the pools too, all by the same number of jobs."],
+            notes=[
+                "The rounds themselves age the pools too. stdlib takes a second for a burst, so it has one."
+            ],
         )
     ]
 
@@ -43,9 +47,9 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
             burst()
 
         def measure() -> Sample:
-            lap = timed(lambda: [burst() for _ in range(_BURSTS)])
+            lap = timed(lambda: [burst() for _ in range(case["bursts"])])
             wrong = "".join(mismatch(answers, payloads) for answers in lap.result)
-            return per_job(lap, _BURST * _BURSTS, wrong)
+            return per_job(lap, _BURST * case["bursts"], wrong)
 
         yield measure
 
