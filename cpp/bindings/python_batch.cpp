@@ -230,6 +230,7 @@ std::uint64_t python_batch::take_part(frame& where) {
     if (context != nullptr && PyContext_Enter(context) != 0) PyErr_Clear();
     participants_.fetch_add(1, std::memory_order_relaxed);
     std::uint64_t done = 0;
+    const std::uint64_t end = where.end_item;
     {
         // What an executor's map has begun goes on, whatever becomes of the iteration.
         running_call call(*home, where, nullptr, token.get(),
@@ -239,8 +240,8 @@ std::uint64_t python_batch::take_part(frame& where) {
                      (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&
                      !token && !gil::is_free_threaded;
         while (!self.leaves) {
-            const range next = where.end_item == frame::no_end ? claim(claim_size(where.where.stats))
-                                                               : claim_before(where.end_item);
+            const range next =
+                end == frame::no_end ? claim(claim_size(where.where.stats)) : claim_before(end);
             if (next.empty()) break;
             for (std::uint64_t i = next.begin; i < next.end; ++i, ++done) {
                 if (run_item(self, i)) continue;
