@@ -741,6 +741,34 @@ TEST_CASE("an interrupt is delivered once, and to no job that started later") {
     CHECK_FALSE(here.request(nullptr, deliver));
 }
 
+TEST_CASE("an interrupt finds no job that lies where one lay that has been published") {
+    struct nothing final : job {
+        bool run(frame&) override { return true; }
+        void on_abandoned(phase, bool) override {}
+        void dispose() override {}
+    } place;
+    interrupts slow; // its runner has published, and is on its way to `end`
+    interrupts fast; // runs the next job, which has the same address
+    interrupts::entry published;
+    interrupts::entry running;
+    int wrong = 0;
+    int right = 0;
+    slow.begin(published, place);
+    interrupts::retract(published);
+    fast.begin(running, place);
+    CHECK_FALSE(slow.request(&place, [&] { ++wrong; }));
+    CHECK_FALSE(slow.request(nullptr, [&] { ++wrong; }));
+    CHECK(fast.request(&place, [&] { ++right; }));
+    slow.end(false, [&] { ++wrong; });
+    fast.end(true, [&] { ++right; });
+    CHECK(wrong == 0);
+    CHECK(right == 1);
+    slow.begin(published, place);
+    interrupts::retract(published);
+    slow.end(true, [&] { ++right; }); // abandoned in between: it is owed one all the same
+    CHECK(right == 2);
+}
+
 TEST_CASE(
     "an interrupt in progress that needs what the worker holds does not stop it from running a nested job") {
     std::mutex interpreter;

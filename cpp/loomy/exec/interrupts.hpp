@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -14,7 +15,7 @@ class job;
 class interrupts {
   public:
     struct entry {
-        const job* which = nullptr;
+        std::atomic<const job*> which{nullptr}; // only compared: what it points at may be gone
         entry* below = nullptr;
         bool due = false;
         bool delivering = false;
@@ -27,9 +28,16 @@ class interrupts {
         std::unique_lock guard(lock_);
         // A delivery for the job that waits below us must not reach this one.
         delivered_.wait(guard, [&] { return top_ == nullptr || !top_->delivering; });
-        mine = {&started, top_};
+        mine.which.store(&started, std::memory_order_relaxed);
+        mine.below = top_;
+        mine.due = mine.delivering = mine.delivered = false;
         top_ = &mine;
     }
+
+    // The runner, before it publishes: then the job may be gone at once, and the next one lie in its place
+    // and run on another slot, which a request for it must find. What is owed to this one `end` delivers.
+    // Relaxed: a request for the next one comes, through its submission, after the publication of this one.
+    static void retract(entry& mine) noexcept { mine.which.store(nullptr, std::memory_order_relaxed); }
 
     // The runner, after the function returned; `owed` says whether the job was abandoned. Waits for a
     // delivery in progress; what is owed and was not delivered yet is delivered here, outside the lock.
@@ -62,10 +70,12 @@ class interrupts {
         {
             const std::lock_guard guard(lock_);
             if (top_ == nullptr) return false;
-            if (which == nullptr) which = top_->which;
-            if (top_->which != which) {
+            const job* const top = top_->which.load(std::memory_order_relaxed);
+            if (which == nullptr) which = top;
+            if (which == nullptr) return false;
+            if (top != which) {
                 for (entry* one = top_->below; one != nullptr; one = one->below) {
-                    if (one->which != which) continue;
+                    if (one->which.load(std::memory_order_relaxed) != which) continue;
                     one->due = true;
                     return true;
                 }

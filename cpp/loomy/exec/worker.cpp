@@ -209,6 +209,7 @@ void pool::run_claimed(job& next, frame& where) {
         where.env.leave();
     at.stop_running(below);
     where.current = outer;
+    if (options_.interruptible) interrupts::retract(interruption);
     const job::published end = next.publish();
     if (!end.stands) {
         outcome.take_back(); // it was counted when it was abandoned
