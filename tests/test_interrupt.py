@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 import pytest
-from helpers import LONG, WAIT, Background, Gate, in_threads
+from helpers import LONG, WAIT, Background, Gate, in_threads, wait_until
 
 import loomy
 from loomy import Context, Pool, Worker
@@ -116,6 +116,33 @@ def test_interrupt_is_not_called_for_a_queued_job() -> None:
                 pool.process(3, timeout=0.02)
             gate.open()
     assert interrupts == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "context"])
+def test_interrupt_reaches_every_worker_that_runs_an_item_of_the_batch_given_up(end: str) -> None:
+    running = threading.Semaphore(0)
+    hits: list[int] = []
+
+    class Patient(Worker[int, int]):
+        def process(self, ctx: Context, payload: int) -> int:
+            self.current = payload
+            self.struck = threading.Event()
+            running.release()
+            self.struck.wait(2 * WAIT)  # so that the test gives up first
+            return payload
+
+        def interrupt(self) -> None:
+            hits.append(self.current)
+            self.struck.set()
+
+    with Pool.from_workers(Patient, size=3) as pool:
+        ctx = Context()
+        batch = pool.process_batch_async(range(3), ctx=ctx)
+        for _ in range(3):
+            assert running.acquire(timeout=WAIT)
+        assert batch.cancel() if end == "cancel" else ctx.cancel()
+        wait_until(lambda: len(hits) == 3)
+    assert sorted(hits) == [0, 1, 2]
 
 
 def test_interrupt_never_hits_another_job() -> None:

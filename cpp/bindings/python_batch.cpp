@@ -100,6 +100,7 @@ struct python_batch::participant {
     unsigned long_turns = 0;
     bool leaves = false;
     bool plain = false;
+    bool called = true;               // the item's function was, or is about to be
     interrupts::entry interruption{}; // of the item that runs
 };
 
@@ -204,6 +205,13 @@ bool python_batch::run_any_item(participant& on, std::uint64_t index, bool timed
         if (!on.where.own_thread) gil::ensure_detached();
         on.where.where.interruption.begin(on.interruption, *this);
         if (!on.where.own_thread) gil::ensure_attached();
+        // Abandoned since it was claimed: the interrupt found nothing to interrupt and leaves it to us not to
+        // start.
+        on.called = !is_final(state());
+    }
+    if (!on.called) {
+        errors::put_back(item_error(state()));
+        return end_item(on, index, payload, nullptr, 0);
     }
     if (on.hooks != nullptr) python_pool::call_hook(on.hooks, job_start, &payload, 1);
     const std::int64_t start = timed ? now_ns() : 0;
@@ -293,7 +301,7 @@ bool python_batch::end_item(participant& on, std::uint64_t index, PyObject* payl
     if (home->core->options().interruptible) {
         // May wait for a delivery in progress, which needs the GIL.
         gil::ensure_detached();
-        on.where.where.interruption.end(!stands, [&] { home->interrupt(on.where.where); });
+        on.where.where.interruption.end(on.called && !stands, [&] { home->interrupt(on.where.where); });
         gil::ensure_attached();
     }
     const auto outcome = result != nullptr ? batch_stream::outcome::result : batch_stream::outcome::failure;

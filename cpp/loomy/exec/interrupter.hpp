@@ -19,7 +19,7 @@ class interrupter {
   public:
     [[nodiscard]] static interrupter& instance() noexcept;
 
-    // Asks the worker that runs `which` to end it early; null: all workers that run anything. If no thread
+    // Asks the workers that run `which` to end it early; null: all workers that run anything. If no thread
     // can be had, the worker itself is told when the function returns.
     void deliver(pool& home, job* which);
 

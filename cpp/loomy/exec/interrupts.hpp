@@ -36,8 +36,8 @@ class interrupts {
         top_ = &mine;
     }
 
-    // The runner, before it publishes: then the job may be gone at once, and the next one lie in its place and
-    // run on another slot, which a request for it must find. What is owed to this one `end` delivers.
+    // The runner, before it publishes: then the job may be gone at once, and the next one lie in its place
+    // and run on another slot, which a request for it must find. What is owed to this one `end` delivers.
     // Relaxed: a request for the next one comes, through its submission, after the publication of this one.
     static void retract(entry& mine) noexcept { mine.which.store(nullptr, std::memory_order_relaxed); }
 

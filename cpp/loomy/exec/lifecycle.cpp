@@ -245,6 +245,7 @@ std::vector<job*> pool::hold_running(slot& where) {
 }
 
 void pool::interrupt_running(const job* which) {
+    const bool runs_once = which != nullptr && (which->word() & job::shared) == 0;
     std::uint32_t limit = 0;
     {
         const std::lock_guard guard(lifecycle_lock_);
@@ -253,7 +254,7 @@ void pool::interrupt_running(const job* which) {
     for (std::uint32_t id = 0; id < limit; ++id) {
         slot& one = at(id);
         const bool found = one.interruption.request(which, [&] { watcher_.interrupt(one); });
-        if (found && which != nullptr) return;
+        if (found && runs_once) return;
     }
 }
 

@@ -157,8 +157,8 @@ class pool final : public ref_counted<pool> {
     void cancel_queued();
     // Stops the contexts of what is running, and interrupts it.
     void stop_running();
-    // Tells the worker that runs `which` (null: every worker) that its job was abandoned. The interrupter's
-    // thread.
+    // Tells the worker that runs `which`, all of them if it is shared (null: every worker), that its job was
+    // abandoned. The interrupter's thread.
     void interrupt_running(const job* which);
     [[nodiscard]] bool closed() const noexcept { return jobs_in_.is_closed(); }
     // In the child of a fork: no worker exists, nothing will ever finish.
