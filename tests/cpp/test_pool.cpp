@@ -608,7 +608,7 @@ TEST_CASE("a waiting job that is told of work and gets its answer at the same ti
     const auto wait_for = [&](std::atomic<bool>& waits, std::atomic<bool>& answer) {
         auto slow = make_job([&] {
             waits = true;
-            while (!answer.load() && !over.load()) std::this_thread::yield();
+            spin_until([&] { return answer.load() || over.load(); });
         });
         if (other->submit(*slow) != submitted::accepted) std::abort();
         (void)other->wait(*slow, deadline::never());
@@ -622,14 +622,14 @@ TEST_CASE("a waiting job that is told of work and gets its answer at the same ti
             one = make_job(std::function<void()>([&] { wait_for(first_waits, ran); }));
             two = make_job(std::function<void()>([&] {
                 wait_for(second_waits, answer_first);
-                while (!ran.load() && !over.load()) std::this_thread::yield();
+                spin_until([&] { return ran.load() || over.load(); });
             }));
             work = make_job(std::function<void()>([&] { ran = true; }));
             submit(home, one);
-            while (!first_waits) std::this_thread::yield();
+            spin_until([&] { return first_waits.load(); });
             std::this_thread::sleep_for(std::chrono::microseconds(100));
             submit(home, two);
-            while (!second_waits) std::this_thread::yield();
+            spin_until([&] { return second_waits.load(); });
             std::this_thread::sleep_for(std::chrono::microseconds(100));
         },
         {[&] { answer_first = true; },
@@ -639,7 +639,7 @@ TEST_CASE("a waiting job that is told of work and gets its answer at the same ti
          }},
         [&] {
             const deadline patience = in_ms(500 * slowness);
-            while (!ran && !patience.passed()) std::this_thread::yield();
+            spin_until([&] { return ran.load() || patience.passed(); });
             late += !ran;
             over = true;
             (void)home->wait(*one, deadline::never());
@@ -664,7 +664,7 @@ TEST_CASE("a waiting job is told of what a worker that is not ready leaves behin
     auto outer = make_job([&] {
         auto slow = make_job([&] {
             waiting = true;
-            while (!ran && !over) std::this_thread::yield();
+            spin_until([&] { return ran.load() || over.load(); });
         });
         if (other->submit(*slow) != submitted::accepted) std::abort();
         (void)other->wait(*slow, deadline::never());
@@ -675,7 +675,7 @@ TEST_CASE("a waiting job is told of what a worker that is not ready leaves behin
     auto work = make_job([&] { ran = true; });
     submit(home, work);
     const deadline patience = in_ms(2'000 * slowness);
-    while (!ran && !patience.passed()) std::this_thread::yield();
+    spin_until([&] { return ran.load() || patience.passed(); });
     CHECK(ran);
     CHECK(unready >= 1);
     over = true;
@@ -759,7 +759,7 @@ TEST_CASE(
     pool_fixture pool(1, options, what);
     auto outer = make_job([&] {
         inside = true;
-        while (!delivering) std::this_thread::yield();
+        spin_until([&] { return delivering.load(); });
         auto inner = make_job([] {});
         if (pool->submit(*inner) != submitted::accepted) std::abort();
         (void)pool->wait(*inner, deadline::never());
