@@ -19,6 +19,8 @@ def test_there_is_one_for_each_kind_of_report() -> None:
         "WARNING: ThreadSanitizer: data race",
         "ERROR: AddressSanitizer: heap-use-after-free",
         "ERROR: LeakSanitizer: detected memory leaks",
+        "runtime error: signed integer overflow",
+        "watchdog: no progress in",
     }
 
 
