@@ -87,9 +87,9 @@ inline deadline in_ms(std::int64_t milliseconds) {
 template <class Condition>
 [[nodiscard]] bool eventually(Condition&& condition) {
     const deadline patience = in_ms(10'000 * slowness);
-    while (!condition()) {
+    for (unsigned times = 0; !condition(); ++times) {
         if (patience.passed()) return false;
-        std::this_thread::yield();
+        stand_by(times);
     }
     return true;
 }

@@ -37,6 +37,23 @@ inline void pause_for(unsigned spins) noexcept {
     for (unsigned i = 0; i < spins; ++i) cpu_pause();
 }
 
+// One step of a wait that is mostly short, the `times`-th. After a few of them it sleeps: on a busy machine
+// each yield lets pass the time slices of all the others, while who wakes up has the CPU soon.
+inline void stand_by(unsigned times) {
+    if (times < 200) {
+        cpu_pause();
+    } else if (times < 205) {
+        std::this_thread::yield();
+    } else {
+        std::this_thread::sleep_for(std::chrono::microseconds(1)); // 50 us or so, as systems round it
+    }
+}
+
+template <class Done>
+void spin_until(Done&& done) {
+    for (unsigned times = 0; !done(); ++times) stand_by(times);
+}
+
 // Ends the process with a message when tick() was not called for so long: a lost wake-up is a hang, and a
 // hang must say where it happened. Only such time counts in which this thread was woken about when it asked
 // to be: on a machine that is too busy for that, or stood still, others were not to be had either.
@@ -86,7 +103,7 @@ class watchdog {
 };
 
 // Runs `parties` against each other, `rounds` times. They take turns on the threads: on a busy machine the
-// calling one tends to be first. Some of them yield first, so that on a single CPU too another one may go
+// calling one tends to be first. Some of them sleep first, so that on a single CPU too another one may go
 // before.
 inline void race(int rounds, const std::function<void()>& prepare,
                  const std::vector<std::function<void()>>& parties, const std::function<void()>& check) {
@@ -97,17 +114,11 @@ inline void race(int rounds, const std::function<void()>& prepare,
     const int others = static_cast<int>(parties.size()) - 1;
     const auto take_part = [&](int me, int i, std::mt19937& random) {
         pause_for(static_cast<unsigned>(random() % most_delay));
-        if (random() % 8 == 0) std::this_thread::yield();
+        if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(1));
         parties[static_cast<std::size_t>(me + i) % parties.size()]();
     };
     const auto await = [](const std::atomic<int>& word, int wanted) {
-        for (int i = 0; word.load(std::memory_order_acquire) != wanted; ++i) {
-            if (i < 200) {
-                cpu_pause();
-            } else {
-                std::this_thread::yield();
-            }
-        }
+        spin_until([&] { return word.load(std::memory_order_acquire) == wanted; });
     };
     std::vector<std::thread> threads;
     for (int me = 1; me <= others; ++me) {

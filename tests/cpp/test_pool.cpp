@@ -241,7 +241,7 @@ TEST_CASE("the bound holds whatever happens at once, and no place is lost") {
                     auto one = make_job([&] { ran.fetch_add(1); });
                     submitted answer = pool->submit(*one);
                     while (answer == submitted::full && t == 0) { // one of them is patient
-                        (void)pool->wait_for_place(in_ms(10'000), nullptr);
+                        (void)pool->wait_for_place(deadline::never(), nullptr);
                         answer = pool->submit(*one);
                     }
                     if (answer != submitted::accepted) {
@@ -285,7 +285,7 @@ TEST_CASE("a submitter that waits for a place goes on when a job starts, is aban
         wait_status status = wait_status::timed_out;
         std::thread submitter([&] {
             waiting = true;
-            status = pool->wait_for_place(in_ms(20'000), &stop);
+            status = pool->wait_for_place(in_ms(20'000 * slowness), &stop);
         });
         REQUIRE(eventually([&] { return waiting.load(); }));
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -329,7 +329,7 @@ TEST_CASE("a pool of size 0 queues, and runs what it queued once it has workers"
     REQUIRE(pool->resize(3));
     CHECK(eventually([&] { return ran == 10; }));
     REQUIRE(pool->resize(0));
-    CHECK(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(0, in_ms(10'000 * slowness)) == wait_status::woken);
     REQUIRE(throw_in(pool, [&] { ran.fetch_add(1); }) == submitted::accepted);
     CHECK(pool->queue_length() == 1);
     CHECK(ran == 10);
@@ -352,7 +352,7 @@ TEST_CASE("shrinking beside one busy and one idle worker lets the idle one go at
     REQUIRE(throw_in(pool, [&] { closed.pass(); }) == submitted::accepted);
     REQUIRE(closed.await(1));
     REQUIRE(pool->resize(1));
-    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(1, in_ms(10'000 * slowness)) == wait_status::woken);
     CHECK(pool->workers() == 1);
     CHECK(pool->executing() == 1);
     closed.open();
@@ -368,7 +368,7 @@ TEST_CASE("a busy worker that is to go goes after its job, and no job is left be
     REQUIRE(pool->resize(1));
     CHECK(pool->wait_for_size(1, in_ms(5)) == wait_status::timed_out);
     closed.open();
-    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(1, in_ms(10'000 * slowness)) == wait_status::woken);
     CHECK(eventually([&] { return ran == 100; }));
 }
 
@@ -379,7 +379,7 @@ TEST_CASE("growing takes back a shrinking that has not happened yet") {
     REQUIRE(closed.await(2));
     REQUIRE(pool->resize(1));
     REQUIRE(pool->resize(2));
-    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken); // nobody is going to leave
+    CHECK(pool->wait_for_size(1, in_ms(10'000 * slowness)) == wait_status::woken); // nobody is going to leave
     closed.open();
     REQUIRE(pool.settles());
     CHECK(pool->workers() == 2);
@@ -504,7 +504,7 @@ TEST_CASE("a pool can be resized and closed from inside its own jobs") {
     submit(pool, one);
     (void)pool->wait(*one, deadline::never());
     CHECK(one->result());
-    CHECK(pool->wait_for_size(1, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(1, in_ms(10'000 * slowness)) == wait_status::woken);
     auto last = make_job([&] {
         pool->drain();
         return pool->resize(3);
@@ -513,7 +513,7 @@ TEST_CASE("a pool can be resized and closed from inside its own jobs") {
     (void)pool->wait(*last, deadline::never());
     CHECK_FALSE(last->result());
     CHECK(throw_in(pool, [] {}) == submitted::closed);
-    CHECK(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(0, in_ms(10'000 * slowness)) == wait_status::woken);
 }
 
 TEST_CASE("draining runs what is queued, discarding fails it, and both may be called any number of times") {
@@ -540,7 +540,7 @@ TEST_CASE("draining runs what is queued, discarding fails it, and both may be ca
         CHECK(firsts == 1);
         CHECK(pool->queue_length() == (drain ? 10 : 0));
         closed.open();
-        CHECK(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+        CHECK(pool->wait_for_size(0, in_ms(20'000 * slowness)) == wait_status::woken);
         CHECK(ran == (drain ? 10 : 0));
         for (const auto& one : queued) CHECK(one->state() == (drain ? phase::done : phase::refused));
         CHECK(throw_in(pool, [] {}) == submitted::closed);
@@ -575,7 +575,7 @@ TEST_CASE("every submission that races a close ends with a result or a refusal")
             drain ? pool->drain() : pool->discard();
             other.join();
             for (auto& one : threads) one.join();
-            REQUIRE(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+            REQUIRE(pool->wait_for_size(0, in_ms(20'000 * slowness)) == wait_status::woken);
             const pool_stats at_rest = pool->stats();
             CHECK(at_rest.submitted == static_cast<std::uint64_t>(accepted));
             CHECK(static_cast<std::uint64_t>(ran) + at_rest.refused == at_rest.submitted);
@@ -619,7 +619,7 @@ TEST_CASE("workers that cannot make themselves ready every second time lose no j
             return in_a_row == 100;
         }));
         pool->drain();
-        REQUIRE(pool->wait_for_size(0, in_ms(20'000)) == wait_status::woken);
+        REQUIRE(pool->wait_for_size(0, in_ms(20'000 * slowness)) == wait_status::woken);
         const pool_stats at_rest = pool->stats();
         CHECK(static_cast<std::uint64_t>(ran) + at_rest.refused == static_cast<std::uint64_t>(accepted));
     }
@@ -676,7 +676,7 @@ TEST_CASE("a pool that drains and can have no thread refuses what it queued") {
     REQUIRE(pool->resize(1)); // a worker, though without a thread
     CHECK(pool->queue_length() == 1);
     pool->drain();
-    CHECK(pool->wait_for_size(0, in_ms(2'000)) == wait_status::woken);
+    CHECK(pool->wait_for_size(0, in_ms(2'000 * slowness)) == wait_status::woken);
     CHECK(one->state() == phase::refused);
 }
 
@@ -728,7 +728,7 @@ TEST_CASE("a waiting job that is told of work and gets its answer at the same ti
     const auto wait_for = [&](std::atomic<bool>& waits, std::atomic<bool>& answer) {
         auto slow = make_job([&] {
             waits = true;
-            while (!answer.load() && !over.load()) std::this_thread::yield();
+            spin_until([&] { return answer.load() || over.load(); });
         });
         if (other->submit(*slow) != submitted::accepted) std::abort();
         (void)other->wait(*slow, deadline::never());
@@ -742,14 +742,14 @@ TEST_CASE("a waiting job that is told of work and gets its answer at the same ti
             one = make_job(std::function<void()>([&] { wait_for(first_waits, ran); }));
             two = make_job(std::function<void()>([&] {
                 wait_for(second_waits, answer_first);
-                while (!ran.load() && !over.load()) std::this_thread::yield();
+                spin_until([&] { return ran.load() || over.load(); });
             }));
             work = make_job(std::function<void()>([&] { ran = true; }));
             submit(home, one);
-            while (!first_waits) std::this_thread::yield();
+            spin_until([&] { return first_waits.load(); });
             std::this_thread::sleep_for(std::chrono::microseconds(100));
             submit(home, two);
-            while (!second_waits) std::this_thread::yield();
+            spin_until([&] { return second_waits.load(); });
             std::this_thread::sleep_for(std::chrono::microseconds(100));
         },
         {[&] { answer_first = true; },
@@ -782,7 +782,7 @@ TEST_CASE("a waiting job is told of what a worker that is not ready leaves behin
     auto outer = make_job([&] {
         auto slow = make_job([&] {
             waiting = true;
-            while (!ran && !over) std::this_thread::yield();
+            spin_until([&] { return ran.load() || over.load(); });
         });
         if (other->submit(*slow) != submitted::accepted) std::abort();
         (void)other->wait(*slow, deadline::never());
@@ -904,7 +904,7 @@ TEST_CASE(
     pool_fixture pool(1, options, what);
     auto outer = make_job([&] {
         inside = true;
-        while (!delivering) std::this_thread::yield();
+        spin_until([&] { return delivering.load(); });
         auto inner = make_job([] {});
         if (pool->submit(*inner) != submitted::accepted) std::abort();
         (void)pool->wait(*inner, deadline::never());
@@ -977,5 +977,5 @@ TEST_CASE("stopping what runs ends the wait for a job that runs another one insi
     pool->stop_running();
     CHECK(pool->wait(*outer, in_ms(10'000 * slowness)) == wait_status::woken);
     closed.open();
-    REQUIRE(pool->wait_for_size(0, in_ms(10'000)) == wait_status::woken);
+    REQUIRE(pool->wait_for_size(0, in_ms(10'000 * slowness)) == wait_status::woken);
 }

@@ -169,7 +169,7 @@ void submit_against_a_borrower(int rounds, watchdog& guard) {
 void run_all(int rounds, watchdog& guard) {
     for (const setting& how : settings) run(how, rounds, guard);
     tell_helpers(rounds, guard);
-    submit_against_a_borrower(4 * rounds, guard);
+    submit_against_a_borrower(2 * rounds, guard);
 }
 
 } // namespace

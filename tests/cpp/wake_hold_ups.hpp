@@ -35,10 +35,11 @@ inline void doze() {
 }
 
 inline void hold_up_somewhere() {
-    const std::uint32_t dice = dice_of_this_thread().below(128);
-    if (dice == 0) {
+    // Few yields, as each may let pass the time slices of all the others.
+    const std::uint32_t dice = dice_of_this_thread().below(256);
+    if (dice < 4) {
         doze();
-    } else if (dice < 16) {
+    } else if (dice < 6) {
         std::this_thread::yield();
     }
 }

@@ -13,6 +13,7 @@
 #include "loomy/base/cpu.hpp"
 #include "loomy/exec/function_job.hpp"
 #include "loomy/exec/pool.hpp"
+#include "pool_race.hpp"
 
 namespace loomy::testing {
 
@@ -32,17 +33,6 @@ void throw_in(pool& into, Function function) {
     if (into.submit(*one) != submitted::accepted) std::abort();
 }
 
-template <class Done>
-void spin_until(Done&& done) {
-    for (int i = 0; !done(); ++i) {
-        if (i < 100) {
-            cpu_pause();
-        } else {
-            std::this_thread::yield();
-        }
-    }
-}
-
 // 0 to 200 us: mostly about as long as a worker takes from its last look at the queue to its sleep, sometimes
 // long enough for it to be asleep, sometimes none.
 inline void random_gap(std::mt19937& random) {
@@ -52,7 +42,7 @@ inline void random_gap(std::mt19937& random) {
         case 0:
             return;
         case 1:
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::microseconds(1));
             return;
         case 2:
         case 3:
