@@ -113,8 +113,8 @@ def set_max_workers(scene: Scene, timeout: Any) -> int:
     return 7
 
 
-# Each comes to 7 if there is time for it, and raises TimeoutError if there is none. An executor's map and futures
-# are not here: they take and refuse what the standard library's do (test_executor_same.py).
+# Each comes to 7 if there is time for it, and raises TimeoutError if there is none. An executor's map and its
+# futures are not here: they take and refuse what the standard library's do (test_executor_same.py).
 Call = Callable[[Scene, Any], int]
 CALLS: dict[str, Call] = {
     "process": lambda at, t: at.pool.process(7, timeout=t),

@@ -38,7 +38,9 @@ class signals_blocked {
         pthread_sigmask(SIG_BLOCK, nullptr, &before_);
         block_signals();
     }
-    ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    ~signals_blocked() {
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
 #else
     signals_blocked() noexcept = default;
 #endif
@@ -71,8 +73,8 @@ void tell_system_name(PyObject* name, std::uint32_t id) noexcept {
 #endif
 }
 
-// What a new thread is to do. A signal handler that raises while `Thread.start` runs makes that fail although there
-// is a thread, which may run or not: so whoever comes first, the thread or its starter, decides.
+// What a new thread is to do. A signal handler that raises while `Thread.start` runs makes that fail although
+// there is a thread, which may run or not: so whoever comes first, the thread or its starter, decides.
 struct start_info {
     std::atomic<bool> decided{false};
     [[nodiscard]] bool decide() noexcept { return !decided.exchange(true, std::memory_order_acq_rel); }
@@ -99,7 +101,8 @@ struct worker_start_info : start_info {
 };
 
 PyObject* worker_entry(PyObject* capsule, PyObject*) {
-    auto* const info = static_cast<worker_start_info*>(PyCapsule_GetPointer(capsule, worker_start_info::name));
+    auto* const info =
+        static_cast<worker_start_info*>(PyCapsule_GetPointer(capsule, worker_start_info::name));
     if (info == nullptr) return nullptr;
     if (!info->decide()) Py_RETURN_NONE;
     const ref<python_pool> home = info->home;
@@ -125,7 +128,8 @@ struct service_start_info : start_info {
 };
 
 PyObject* service_entry(PyObject* capsule, PyObject*) {
-    auto* const info = static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_start_info::name));
+    auto* const info =
+        static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_start_info::name));
     if (info == nullptr) return nullptr;
     if (!info->decide()) Py_RETURN_NONE;
     block_signals();
@@ -146,7 +150,8 @@ int raise_interruption(void* raised) {
 // Another thread's is what PyThreadState_SetAsyncExc gave it.
 void raise_later(PyObject* raised) {
     if (!gil::is_main_thread()) {
-        (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), reinterpret_cast<PyObject*>(Py_TYPE(raised)));
+        (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
+                                        reinterpret_cast<PyObject*>(Py_TYPE(raised)));
         Py_DECREF(raised);
     } else if (Py_AddPendingCall(&raise_interruption, raised) != 0) { // too many are pending
         errors::put_back(raised);
@@ -154,8 +159,8 @@ void raise_later(PyObject* raised) {
     }
 }
 
-// Whether the error that is set says that the system has no thread to give. Takes others, which signal handlers
-// raised meanwhile.
+// Whether the error that is set says that the system has no thread to give. Takes others, which signal
+// handlers raised meanwhile.
 bool is_refusal(PyObject*& interruption) {
     if (PyErr_ExceptionMatches(PyExc_RuntimeError) != 0 || PyErr_ExceptionMatches(PyExc_MemoryError) != 0)
         return true;
@@ -181,8 +186,8 @@ PyObject* new_thread(PyMethodDef& definition, PyObject* capsule, PyObject* name)
     return thread;
 }
 
-// Starts a thread that does what the capsules say that `capsule_of` makes. New reference; null with an error set if
-// there is none. With signals blocked, as far as that helps: they may arrive at other threads.
+// Starts a thread that does what the capsules say that `capsule_of` makes. New reference; null with an error
+// set if there is none. With signals blocked, as far as that helps: they may arrive at other threads.
 template <class Info, class MakeCapsule>
 PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_of) {
     PyObject* started = nullptr;
@@ -194,7 +199,8 @@ PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_o
             PyObject* const capsule = capsule_of();
             if (capsule == nullptr) break;
             PyObject* thread = new_thread(definition, capsule, name);
-            PyObject* const nothing = thread != nullptr ? PyObject_CallMethod(thread, "start", nullptr) : nullptr;
+            PyObject* const nothing =
+                thread != nullptr ? PyObject_CallMethod(thread, "start", nullptr) : nullptr;
             if (nothing != nullptr) {
                 started = thread;
             } else if (!is_refusal(interruption)) {
@@ -235,11 +241,10 @@ bool start_service_thread(void (*entry)(void*), void* argument) {
     if (!scope) return false;
     PyObject* const saved = errors::take_raised();
     PyObject* const name = PyUnicode_FromString("loomy-service");
-    PyObject* const thread = name == nullptr
-                                 ? nullptr
-                                 : start<service_start_info>(service_entry_definition, name, [&] {
-                                       return new_capsule<service_start_info>(entry, argument);
-                                   });
+    PyObject* const thread =
+        name == nullptr ? nullptr : start<service_start_info>(service_entry_definition, name, [&] {
+            return new_capsule<service_start_info>(entry, argument);
+        });
     Py_XDECREF(name);
     const bool started = thread != nullptr;
     Py_XDECREF(thread);

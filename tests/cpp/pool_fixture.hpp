@@ -120,7 +120,8 @@ class pool_fixture {
     pool* operator->() const noexcept { return core.get(); }
     pool& operator*() const noexcept { return *core; }
 
-    // Nobody runs, nobody looks for work: all slots are free. Who has them all knows it; counters change earlier.
+    // Nobody runs, nobody looks for work: all slots are free. Who has them all knows it; counters change
+    // earlier.
     [[nodiscard]] bool settles() const {
         return eventually([&] {
             std::vector<slot*> taken;

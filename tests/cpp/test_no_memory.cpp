@@ -106,8 +106,9 @@ class counted_batch final : public batch {
         }
         return done;
     }
-    void payloads_abandoned(range which, phase) override {
+    std::uint64_t payloads_abandoned(range which, phase) override {
         for (std::uint64_t i = which.begin; i < which.end; ++i) refusals_[i].fetch_add(1);
+        return which.size();
     }
     void on_abandoned(phase, bool) override {}
     void dispose() override { delete this; }

@@ -420,7 +420,8 @@ TEST_CASE("growing and shrinking under load loses nothing") {
     CHECK(pool->size() == 1);
 }
 
-TEST_CASE("the only worker that is ready retires while another one fails: what is queued is refused, not lost") {
+TEST_CASE(
+    "the only worker that is ready retires while another one fails: what is queued is refused, not lost") {
     gate first, second, leaving;
     std::atomic<bool> retires{false};
     script what;
@@ -444,7 +445,8 @@ TEST_CASE("the only worker that is ready retires while another one fails: what i
     first.open();
     REQUIRE(leaving.await(1)); // the first one goes, and still counts as ready
     second.open();
-    // Nobody tells when it has found out and gone to sleep; if it has not yet, the job is refused all the same.
+    // Nobody tells when it has found out and gone to sleep; if it has not yet, the job is refused all the
+    // same.
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     leaving.open();
     CHECK(eventually([&] { return left->finished(); }));

@@ -148,7 +148,7 @@ class loomy_pool_with_caller : public loomy_pool {
                 done += mine.end - mine.begin;
             }
         }
-        void payloads_abandoned(range, loomy::phase) override {}
+        std::uint64_t payloads_abandoned(range which, loomy::phase) override { return which.size(); }
         void on_abandoned(loomy::phase, bool) override {}
         void dispose() override { delete this; }
 

@@ -84,8 +84,8 @@ class slot_set {
         return total;
     }
 
-    // Under the pool's lifecycle lock, before the first release of a slot with this id. Sequentially consistent
-    // as the bits are: who looks for free slots after a push must not overlook a word.
+    // Under the pool's lifecycle lock, before the first release of a slot with this id. Sequentially
+    // consistent as the bits are: who looks for free slots after a push must not overlook a word.
     void make_room_for(std::uint32_t id) noexcept {
         const std::uint32_t needed = id / 64 + 1;
         if (used_words_.load(std::memory_order_relaxed) < needed)
