@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import WAIT, Gate, identity
+from helpers import WAIT, Background, Gate, identity, wait_until
 from loops import Run, as_coroutine, in_every_loop, soon
 
 import loomy
@@ -211,3 +211,26 @@ def test_a_second_task_in_the_same_map_is_refused_and_leaves_it_alone() -> None:
 
     with Pool(identity, size=1) as pool:
         asyncio.run(main())
+
+
+def test_cancelling_an_async_for_over_a_map_that_a_thread_is_advancing() -> None:
+    async def main() -> None:
+        with Gate() as gate, Pool(gate.block, size=1) as pool:
+            results = pool.map([1, 2], buffer=1)
+            task = asyncio.create_task(consume(results))
+            await soon(lambda: pool.running == 1)
+            thread = Background(lambda: next(results))
+            wait_until(lambda: is_advancing(results))
+            await cancelled(task)
+            gate.open()
+            assert thread.result() == 1
+            results.close()
+
+    def is_advancing(results: MapIterator[int]) -> bool:
+        try:
+            results.__anext__().close()
+        except ValueError:
+            return True
+        return False
+
+    asyncio.run(main())

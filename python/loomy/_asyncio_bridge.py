@@ -9,6 +9,7 @@ import asyncio
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loomy._loomy import Context
@@ -89,10 +90,11 @@ async def next_result(results: MapIterator[Out]) -> Out:
 def end_iteration(results: MapIterator[Any], raised: BaseException | type[BaseException]) -> None:
     """An `async for` over a map was left in the middle; if its task was cancelled, so is what runs."""
     kind = raised if isinstance(raised, type) else type(raised)
-    if issubclass(kind, asyncio.CancelledError):
-        results._cancel()
-    else:
-        results.close()
+    with suppress(ValueError):  # another thread is advancing it; what was raised goes on all the same
+        if issubclass(kind, asyncio.CancelledError):
+            results._cancel()
+        else:
+            results.close()
 
 
 async def _place(results: MapIterator[Any], ctx: Context) -> None:
