@@ -49,6 +49,7 @@ def test_cancelling_the_task_that_awaits_a_batch_reaches_the_items_that_run(run:
 
     async def main() -> None:
         task = asyncio.create_task(as_coroutine(pool.process_batch_async(range(9))))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step awaits nothing
         await soon(lambda: len(told.started) == 2)
         await cancelled(task)
         await soon(lambda: told.outcomes == [True, True])

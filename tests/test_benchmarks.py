@@ -127,7 +127,7 @@ def test_a_like_environment_is_compared_with(other: dict[str, str]) -> None:
     ids=lambda other: next(iter(other.values())),
 )
 def test_an_unlike_environment_is_not_compared_with(other: dict[str, str]) -> None:
-    assert instructions.recorded({"recorded": [entry(**other)]}, entry()["environment"]) is None
+    assert instructions.recorded({"recorded": [entry(1.0, **other)]}, entry()["environment"]) is None
 
 
 def test_this_environment_is_like_itself() -> None:

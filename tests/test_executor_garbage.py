@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -225,7 +226,8 @@ def test_results_of_a_map_in_a_cycle_with_its_function_are_collected(kind: type[
     owner = Owner(kind)
     wait_for_all_of(owner)
     gone = weakref.ref(owner)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith(owner.pool.name)]
+    workers = rf"{owner.pool.name}[-_]\d+"  # and not the thread for deadlines, which stays
+    threads = [thread for thread in threading.enumerate() if re.fullmatch(workers, thread.name)]
     assert threads
     del owner
     wait_until(lambda: gc.collect() >= 0 and gone() is None)

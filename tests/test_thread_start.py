@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import WAIT, identity, run_program
+from helpers import WAIT, identity, run_program, thread_of_job
 
 from loomy import Pool, _threads
 
@@ -58,7 +58,7 @@ def test_handler_that_raises_while_a_thread_starts_is_heard_and_the_job_runs(
 
 
 def test_threads_are_counted_once_though_their_start_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Pool(lambda _: threading.get_ident(), size=1, affinity="worker") as pool:
+    with Pool(thread_of_job, size=1, affinity="worker") as pool:
         raise_in_start(monkeypatch, "when the thread runs", Raised())
         with pytest.raises(Raised):
             look_for_signals(lambda: pool.process_async(0))

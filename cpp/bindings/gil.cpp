@@ -95,6 +95,10 @@ bool is_main_thread() noexcept {
     return main;
 }
 
+void send_to_this_thread(PyObject* exception_type) noexcept {
+    (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), exception_type);
+}
+
 void reset_after_fork() noexcept {
     waiting_threads.store(0, std::memory_order_relaxed);
     draining_workers.store(0, std::memory_order_relaxed);

@@ -8,6 +8,8 @@
 namespace loomy::py::gil {
 
 [[nodiscard]] bool is_main_thread() noexcept;
+// Raises an exception of that type here, as soon as Python runs again. Attached.
+void send_to_this_thread(PyObject* exception_type) noexcept;
 
 template <class Deadline, class Wait>
 int wait_detached(Deadline until, Wait&& wait) {

@@ -147,11 +147,10 @@ int raise_interruption(void* raised) {
     return -1;
 }
 
-// Another thread's is what PyThreadState_SetAsyncExc gave it.
+// Another thread's is what a debugger or the like sent to that thread.
 void raise_later(PyObject* raised) {
     if (!gil::is_main_thread()) {
-        (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
-                                        reinterpret_cast<PyObject*>(Py_TYPE(raised)));
+        gil::send_to_this_thread(reinterpret_cast<PyObject*>(Py_TYPE(raised)));
         Py_DECREF(raised);
     } else if (Py_AddPendingCall(&raise_interruption, raised) != 0) { // too many are pending
         errors::put_back(raised);
