@@ -70,7 +70,9 @@ def test_the_two_commands_are_what_ci_runs() -> None:
     of_ci = re.findall(r'^(?:demo|test)_command="(.*)"$', script, re.MULTILINE)
     assert commands == of_ci
     assert len(commands) == 2
-    assert script.count('"$demo_command"') == script.count('"$test_command"') == 1
+    # each is run by one step; that of the tests then runs what failed once more
+    assert len(re.findall(r'^ +step .* "\$demo_command"$', script, re.MULTILINE)) == 1
+    assert len(re.findall(r'^ +step .* "\$test_command \$again"$', script, re.MULTILINE)) == 1
 
 
 def test_the_developing_commands_name_scripts_that_exist() -> None:
