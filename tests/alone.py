@@ -44,9 +44,7 @@ FIXTURES = {
 MODULES: dict[str, str] = {}
 
 OF_TO_THREAD = "fills the threads of aio.to_thread, which are the process's"
-DEFERRED = (
-    "what a native thread leaves is let go of by the main thread, and that waits for those of the plugin"
-)
+DEFERRED = "what a native thread leaves, the main thread lets go of; that one waits for the plugin's"
 
 TESTS: dict[str, str] = {
     "test_aio.test_a_call_that_has_not_started_when_it_is_cancelled_never_does": OF_TO_THREAD,
