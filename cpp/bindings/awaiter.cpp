@@ -238,8 +238,11 @@ PyObject* awaiter_cancelled(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_awaiter(self)->is_cancelled);
 }
 
+// None but for the moment between being yielded and being taken over by the task: to asyncio.isfuture() this
+// is no future then. Who passes the await itself to gather or ensure_future, as with a map's anext(), means
+// what it gives, as of any coroutine; it belongs to no loop yet, and result() would be empty.
 PyObject* awaiter_get_blocking(PyObject* self, void*) {
-    return PyBool_FromLong(as_awaiter(self)->is_blocking);
+    return Py_NewRef(as_awaiter(self)->is_blocking ? Py_True : Py_None);
 }
 
 int awaiter_set_blocking(PyObject* self, PyObject* value, void*) {
