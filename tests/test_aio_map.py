@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import Gate, double, identity, wait_until
+from helpers import WAIT, Gate, double, identity, wait_until
 from loops import Run, in_every_loop
 
 from loomy import MapIterator, Pool
@@ -102,8 +103,7 @@ def test_iterators_are_merged_as_their_results_come(run: Run[None]) -> None:
     run(main())
 
 
-@in_every_loop
-def test_cancelling_a_task_made_of_a_next_result_ends_the_map(run: Run[None]) -> None:
+def test_cancelling_a_task_made_of_a_next_result_ends_the_map() -> None:
     async def main() -> None:
         with Pool(identity, size=1) as pool:
             results = pool.map(range(9))
@@ -115,5 +115,66 @@ def test_cancelling_a_task_made_of_a_next_result_ends_the_map(run: Run[None]) ->
                 await task
             with pytest.raises(StopAsyncIteration):
                 await anext(results)
+
+    asyncio.run(main())
+
+
+# StopAsyncIteration of others is not the end.
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("ordered", [True, False])
+@in_every_loop
+def test_a_job_that_raises_stop_async_iteration_does_not_end_the_iteration(
+    run: Run[None], ordered: bool, is_there: bool
+) -> None:
+    door = threading.Event()
+
+    def job(payload: int) -> int:
+        if payload == 1:
+            assert door.wait(WAIT)
+            raise StopAsyncIteration(payload)
+        return payload
+
+    got: list[int] = []
+
+    async def consume(pool: Pool[int, int], results: MapIterator[int]) -> None:
+        async for result in results:
+            got.append(result)
+            if is_there:
+                door.set()
+                wait_until(lambda: pool.running == pool.queue_length == 0)
+            else:
+                asyncio.get_running_loop().call_later(0.01, door.set)
+
+    async def main() -> None:
+        with Pool(job, size=1) as pool:
+            results = pool.map(range(3), ordered=ordered)
+            with pytest.raises(RuntimeError, match="StopAsyncIteration") as caught:
+                await consume(pool, results)
+            assert isinstance(caught.value.__cause__, StopAsyncIteration)
+            with pytest.raises(StopAsyncIteration):
+                await anext(results)
+        assert got == [0]
+
+    run(main())
+
+
+@in_every_loop
+def test_payloads_that_raise_stop_async_iteration_do_not_end_the_iteration(run: Run[None]) -> None:
+    def payloads() -> Iterator[int]:
+        yield 1
+        raise StopAsyncIteration
+
+    async def main() -> None:
+        with Pool(identity, size=1) as pool:
+            for first in (True, False):  # raised as the first thing, and after a result
+                results = pool.map(payloads() if not first else map(stop, [1]))
+                with pytest.raises(RuntimeError, match="StopAsyncIteration") as caught:
+                    assert [await anext(results), await anext(results)] == []
+                assert isinstance(caught.value.__cause__, StopAsyncIteration)
+
+    def stop(_: int) -> int:
+        raise StopAsyncIteration
 
     run(main())
