@@ -152,6 +152,10 @@ PyObject* awaiter_throw(PyObject* self, PyObject* const* args, Py_ssize_t count)
         PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, got %zd", count);
         return nullptr;
     }
+    // The task that waits is told something else than how the job ended. If it failed at the same time, that
+    // is not what nobody looked at: a future's error is taken as seen as well once its task has been called
+    // back.
+    if (as_awaiter(self)->result != nullptr) as_awaiter(self)->result->job.note_error_was_seen();
     give_up(as_awaiter(self));
     PyObject* const type = args[0];
     if (!end_iteration(as_awaiter(self), type)) return nullptr;
