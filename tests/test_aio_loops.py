@@ -140,11 +140,12 @@ def in_a_nestable_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def end_together(gate: Gate, results: list[AsyncResult[int]]) -> None:
+def end_together(gate: Gate, pool: Pool[int, int], results: list[AsyncResult[int]]) -> None:
     """Blocks the loop, so that it finds all of them at once."""
     gate.open()
     for result in results:
         result.wait(WAIT)
+    wait_until(lambda: pool.running == 0)  # without the GIL the loop may be told after that
 
 
 def test_a_loop_inside_itself_awaits_what_ended_together_with_what_it_is_inside_of() -> None:
@@ -165,7 +166,7 @@ def test_a_loop_inside_itself_awaits_what_ended_together_with_what_it_is_inside_
 
             tasks = [asyncio.create_task(one(index)) for index in range(5)]
             await asyncio.sleep(0)
-            end_together(gate, results)
+            end_together(gate, pool, results)
             await asyncio.gather(*tasks)
 
     in_a_nestable_loop(main())
@@ -193,7 +194,7 @@ def test_callbacks_of_what_ended_together_are_called_once_each_in_order() -> Non
 
             for result in results:
                 result.add_done_callback(call)
-            end_together(gate, results)
+            end_together(gate, pool, results)
             await soon(lambda: len(called) == 7)
 
     in_a_nestable_loop(main())
@@ -216,7 +217,7 @@ def test_the_rest_is_called_when_a_loop_inside_is_left_by_an_exception() -> None
 
         for result in results:
             result.add_done_callback(call)
-        end_together(gate, results)
+        end_together(gate, pool, results)
         await soon(lambda: len(called) == 5)
 
     with Gate() as gate, Pool(gate.block, size=1) as pool:
@@ -246,7 +247,7 @@ def test_a_loop_that_is_closed_in_the_middle_of_what_arrived_is_not_kept() -> No
             for result in results:
                 result.add_done_callback(leave)
                 result.add_done_callback(lambda _, kept=holder: print(kept))  # type: ignore[misc]
-            end_together(gate, results)
+            end_together(gate, pool, results)
             await asyncio.sleep(WAIT)
 
         task = loop.create_task(add())
@@ -290,7 +291,7 @@ def test_others_that_end_meanwhile_wake_a_loop_that_is_woken_by_itself_no_more()
 
             for result in results:
                 result.add_done_callback(call)
-            end_together(gate, results)
+            end_together(gate, pool, results)
             await soon(lambda: len(called) == 6)
 
     with asyncio.Runner(loop_factory=Counting) as runner:

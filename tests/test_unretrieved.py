@@ -201,6 +201,7 @@ def test_exception_of_a_job_that_fails_as_a_timeout_passes_is_not_logged(
 
             with Pool(job, size=1) as pool:
                 task = asyncio.create_task(wait(pool.process_async(1)))
+                await asyncio.sleep(0)  # a task that has not begun yet waits for nothing
                 await soon(lambda: pool.running == 1)
 
                 def fail() -> None:
@@ -232,6 +233,7 @@ def test_exception_of_a_job_that_failed_before_its_task_was_cancelled_is_not_log
 
             with Pool(job, size=1) as pool:
                 task = asyncio.create_task(as_coroutine(pool.process_async(1)))
+                await asyncio.sleep(0)  # a task that has not begun yet waits for nothing
                 await soon(lambda: pool.running == 1)
                 gate.wait_entered()
                 gate.open()
