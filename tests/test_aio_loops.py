@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from helpers import WAIT, Gate, identity, wait_until
+from helpers import WAIT, Background, Gate, identity, wait_until
 from loops import Run, in_every_loop, soon
 
 from loomy import AsyncResult, Pool
@@ -140,12 +141,21 @@ def in_a_nestable_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def end_together(gate: Gate, pool: Pool[int, int], results: list[AsyncResult[int]]) -> None:
-    """Blocks the loop, so that it finds all of them at once."""
+def end_together(gate: Gate, results: list[AsyncResult[int]]) -> None:
+    """Blocks the loop until it has been told of all of them, so that it finds them at once.
+
+    That a result can be had does not mean that the loop was told of it; callbacks are called in order.
+    """
+    told = threading.Semaphore(0)
+
+    def add() -> None:
+        for result in results:
+            result.add_done_callback(lambda _: told.release())
+
+    Background(add).result()
     gate.open()
-    for result in results:
-        result.wait(WAIT)
-    wait_until(lambda: pool.running == 0)  # without the GIL the loop may be told after that
+    for _ in results:
+        assert told.acquire(timeout=WAIT)
 
 
 def test_a_loop_inside_itself_awaits_what_ended_together_with_what_it_is_inside_of() -> None:
@@ -166,7 +176,7 @@ def test_a_loop_inside_itself_awaits_what_ended_together_with_what_it_is_inside_
 
             tasks = [asyncio.create_task(one(index)) for index in range(5)]
             await asyncio.sleep(0)
-            end_together(gate, pool, results)
+            end_together(gate, results)
             await asyncio.gather(*tasks)
 
     in_a_nestable_loop(main())
@@ -194,7 +204,7 @@ def test_callbacks_of_what_ended_together_are_called_once_each_in_order() -> Non
 
             for result in results:
                 result.add_done_callback(call)
-            end_together(gate, pool, results)
+            end_together(gate, results)
             await soon(lambda: len(called) == 7)
 
     in_a_nestable_loop(main())
@@ -217,7 +227,7 @@ def test_the_rest_is_called_when_a_loop_inside_is_left_by_an_exception() -> None
 
         for result in results:
             result.add_done_callback(call)
-        end_together(gate, pool, results)
+        end_together(gate, results)
         await soon(lambda: len(called) == 5)
 
     with Gate() as gate, Pool(gate.block, size=1) as pool:
@@ -247,7 +257,7 @@ def test_a_loop_that_is_closed_in_the_middle_of_what_arrived_is_not_kept() -> No
             for result in results:
                 result.add_done_callback(leave)
                 result.add_done_callback(lambda _, kept=holder: print(kept))  # type: ignore[misc]
-            end_together(gate, pool, results)
+            end_together(gate, results)
             await asyncio.sleep(WAIT)
 
         task = loop.create_task(add())
@@ -277,22 +287,25 @@ def test_others_that_end_meanwhile_wake_a_loop_that_is_woken_by_itself_no_more()
     called: list[int] = []
 
     async def main() -> None:
-        with Gate() as gate, Pool(gate.block, size=1) as pool:
-            results = [pool.process_async(i) for i in range(3)]
+        with Gate() as gate, Gate() as other:
+
+            def job(payload: int) -> int:
+                return (gate if payload < 3 else other).block(payload)
+
+            def begin(payloads: range) -> list[AsyncResult[int]]:
+                results = [pool.process_async(i) for i in payloads]
+                for result in results:
+                    result.add_done_callback(call)
+                return results
 
             def call(ended: AsyncResult[int]) -> None:
                 called.append(ended.wait())
                 if called[-1] == 0:
-                    for i in range(3, 6):
-                        later = pool.process_async(i)
-                        later.add_done_callback(call)
-                        later.wait(WAIT)
-                    wait_until(lambda: pool.running == 0)
+                    end_together(other, begin(range(3, 6)))
 
-            for result in results:
-                result.add_done_callback(call)
-            end_together(gate, pool, results)
-            await soon(lambda: len(called) == 6)
+            with Pool(job, size=1) as pool:
+                end_together(gate, begin(range(3)))
+                await soon(lambda: len(called) == 6)
 
     with asyncio.Runner(loop_factory=Counting) as runner:
         runner.run(main())
