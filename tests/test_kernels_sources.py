@@ -121,6 +121,22 @@ cdef api int fails(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 nogil
             raise KeyError("from Cython")
     return 0
 
+# Functions that return no status: an exception is all that tells.
+cdef api void raises_range(Py_ssize_t begin, Py_ssize_t end, void *user) nogil:
+    if begin <= 5 < end:
+        with gil:
+            raise KeyError("from Cython")
+
+cdef api double raises_element(double x) nogil:
+    if x >= 5:
+        with gil:
+            raise KeyError(f"from Cython: {x:g}")
+    return x
+
+cdef api void raises_loop(char **args, const Py_ssize_t *dims, const Py_ssize_t *steps, void *data) nogil:
+    with gil:
+        raise KeyError("from Cython")
+
 cdef api int interrupted(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 with gil:
     import signal
     import threading
@@ -265,6 +281,19 @@ def test_an_exception_of_a_cython_function_is_the_launchs() -> None:
         with pytest.raises(KeyError, match="from Cython"):
             pool.launch(kernel, n=10).result(20)
         assert pool.launch(kernel, n=3).result(20) is None
+
+
+@pytest.mark.parametrize("shape", ["range", "element", "loop"])
+def test_an_exception_of_a_cython_function_that_returns_no_status_is_the_launchs(shape: str) -> None:
+    kernel = loomy.kernel(vars(cython_module())["__pyx_capi__"][f"raises_{shape}"])
+    arguments = () if shape == "range" else (np.arange(10.0), np.zeros(10))
+    # The first of them: none is called once one has raised.
+    message = "from Cython: 5'" if shape == "element" else "from Cython"
+    with loomy.Pool(int, size=1) as pool:
+        for _ in range(3):
+            with pytest.raises(KeyError, match=message):
+                pool.launch(kernel, *arguments, n=10, chunks=1).result(20)
+            assert pool.process(3) == 3  # nothing of it is left on the thread
 
 
 @pytest.mark.usefixtures("interruptible")

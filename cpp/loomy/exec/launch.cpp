@@ -87,12 +87,11 @@ launch::~launch() {
 bool launch::prepare() {
     prepared_ = true;
     if (kernel_ == nullptr || kernel_->prepare == nullptr) return size() != 0;
+    const chunk_call nowhere = as_one_chunk();
     std::string escaped;
     const int status = call_guarded([&] { return kernel_->prepare(&record_, &record_.state); }, escaped);
-    if (status == LOOMY_OK) return size() != 0;
+    if (status == LOOMY_OK && !nowhere.errors.raised()) return size() != 0;
     prepared_ = false; // nothing to finish
-    chunk_call nowhere{};
-    nowhere.end = record_.total;
     chunk_failed(nowhere, status, escaped);
     return false;
 }
@@ -111,13 +110,15 @@ void launch::call_finish() {
     const bool whole = units_run_.load(std::memory_order_relaxed) == size() &&
                        !chunk_stopped_.load(std::memory_order_relaxed);
     const int before = failure_.happened() ? failure_.code() : whole ? LOOMY_OK : LOOMY_CANCELLED;
+    const chunk_call nowhere = as_one_chunk();
     std::string escaped;
     const int status =
         call_guarded([&] { return kernel_->finish(&record_, record_.state, before); }, escaped);
-    if (before != LOOMY_OK || status == LOOMY_OK) return;
-    chunk_call nowhere{};
-    nowhere.end = record_.total;
-    chunk_failed(nowhere, status, escaped);
+    if (before != LOOMY_OK) {
+        nowhere.errors.drop();
+    } else if (status != LOOMY_OK || nowhere.errors.raised()) {
+        chunk_failed(nowhere, status, escaped);
+    }
 }
 
 void launch::ended(frame* where) {
@@ -242,22 +243,33 @@ int launch::report(int code, std::string_view message, index_range where) noexce
     return code;
 }
 
+// What prepare and finish are called as.
+chunk_call launch::as_one_chunk() const noexcept {
+    chunk_call whole{};
+    whole.end = record_.total;
+    whole.errors = error_watch::of_this_thread();
+    return whole;
+}
+
 void launch::chunk_failed(const chunk_call& call, int status, std::string_view escaped) {
+    void* foreign = call.errors.take();
+    if (foreign != nullptr && (status == LOOMY_OK || status == LOOMY_CANCELLED)) status = LOOMY_EPYTHON;
+    if (status == LOOMY_OK) return;                      // it left one, but the interpreter is going away
+    if (foreign != nullptr && status != LOOMY_EPYTHON) { // the kernel has said what is wrong
+        interpreter.drop_error(std::exchange(foreign, nullptr));
+    }
     if (status == LOOMY_CANCELLED) {
         chunk_stopped_.store(true, std::memory_order_relaxed);
         raise(stop_cancelled);
         return;
     }
-    void* foreign = nullptr;
     std::string_view message = escaped;
     index_range where{call.begin, call.end};
     const std::unique_ptr<first_failure> of_loop = std::move(call.of_loop);
-    if (of_loop != nullptr && of_loop->code() == status) {
+    if (foreign == nullptr && of_loop != nullptr && of_loop->code() == status) {
         foreign = of_loop->take_foreign();
         message = of_loop->message();
         where = of_loop->where();
-    } else if (status == LOOMY_EPYTHON && interpreter.take_error != nullptr) {
-        foreign = interpreter.take_error();
     }
     if (failure_.claim()) {
         failure_.keep(status, message, where, foreign);

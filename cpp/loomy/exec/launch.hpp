@@ -10,6 +10,7 @@
 #include "loomy/exec/pool.hpp"
 #include "loomy/exec/shared_job.hpp"
 #include "loomy/kernel.h"
+#include "loomy/kernel/error_watch.hpp"
 #include "loomy/kernel/failure.hpp"
 #include "loomy/kernel/pace.hpp"
 #include "loomy/kernel/partition.hpp"
@@ -25,6 +26,7 @@ struct chunk_call : loomy_call {
     // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. The
     // chunk's own thread only.
     mutable std::unique_ptr<first_failure> of_loop;
+    error_watch errors; // of the thread it runs on
 
     // What kernels see as const is the runner's own.
     [[nodiscard]] static chunk_call& of(const loomy_call* seen) noexcept {
@@ -135,7 +137,9 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] std::uint64_t items_in(std::uint64_t units) const noexcept;
     [[nodiscard]] std::uint64_t run_claimed(chunk_call& call, range units);
     void run_chunk(chunk_call& call);
+    // Or left an error of the interpreter's, whatever its status is.
     void chunk_failed(const chunk_call& call, int status, std::string_view escaped);
+    [[nodiscard]] chunk_call as_one_chunk() const noexcept;
     void call_finish();
     void raise(std::uint32_t why) noexcept;
     [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed) != 0; }

@@ -46,6 +46,7 @@ std::uint64_t launch::take_part(frame& where) {
     call.worker = worker;
     call.launch = &record_;
     call.where = &where;
+    call.errors = error_watch::of_this_thread();
     pace speed(split_.least_claim(), record_.num_workers, known_ps_per_unit());
     bool invited = false;
     std::uint64_t done = 0;
@@ -111,7 +112,7 @@ inline void launch::run_chunk(chunk_call& call) {
     std::string escaped;
     const int status = call_guarded([&] { return run_(&call); }, escaped);
     scratch.release_to(before);
-    if (status != LOOMY_OK) [[unlikely]]
+    if (status != LOOMY_OK || call.errors.raised()) [[unlikely]]
         chunk_failed(call, status, escaped);
 }
 

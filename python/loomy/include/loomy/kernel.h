@@ -44,7 +44,7 @@ typedef enum loomy_status {
     LOOMY_EZERODIV = -7,      /* ZeroDivisionError */
     LOOMY_EOS = -8,           /* OSError */
     LOOMY_ENOTIMPL = -9,      /* NotImplementedError */
-    LOOMY_EPYTHON = -10,      /* a Python error is set on this thread (LOOMY_K_USES_PYTHON) */
+    LOOMY_EPYTHON = -10,      /* the Python error that is set on this thread (LOOMY_K_USES_PYTHON) */
     LOOMY_EPANIC = -11,       /* WorkerPanic: a C++ exception left the kernel; set by the host */
     LOOMY_EUNAVAILABLE = -12, /* the host is closed or its interpreter is going away */
     LOOMY_STATUS_IS_AN_INT = 0x7fffffff
@@ -112,6 +112,12 @@ typedef int (*loomy_finish_fn)(const loomy_launch* launch, void* state, int stat
 /* A part of a nested loop. The call is its own: begin and end, a worker below call->launch->num_workers, its
  * own errors and scratch memory; args, user_data and state are those of the chunk it is nested in. */
 typedef int (*loomy_range_fn)(const loomy_call* call, void* context);
+
+/* Python errors. What runs on a thread that Python knows may set one, and may return with it: run, a part of
+ * a nested loop, prepare or finish, whether it returned LOOMY_EPYTHON, LOOMY_OK or LOOMY_CANCELLED. The host
+ * looks after each, takes the error off the thread and makes it the launch's. With another error status, that
+ * is what the launch fails with, and the Python error is dropped. Do not call parallel_for with an error set:
+ * it may run Python jobs on this thread. */
 
 /* What the host does for a chunk, on the chunk's own thread. None of it needs the GIL. */
 struct loomy_api {
