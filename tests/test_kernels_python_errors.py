@@ -85,3 +85,20 @@ def test_the_calling_thread_keeps_no_error_of_a_chunk_it_ran() -> None:
     call()
     with Pool(lambda _: call(), size=1) as pool:  # on a worker it is always that thread
         pool.process(None)
+
+
+@pytest.mark.parametrize("name", ["forgive", "replace"])
+def test_the_error_of_a_loop_that_its_chunk_does_not_pass_on_dies(pool: Pool[Any, Any], name: str) -> None:
+    made: list[weakref.ref[LeftError]] = []
+
+    def raise_and_note() -> None:
+        error = LeftError("of the loop")
+        made.append(weakref.ref(error))
+        raise error
+
+    for _ in range(20):
+        error = pool.launch(leaving(name, raise_and_note), n=1).exception(WAIT)
+        assert type(error) is (type(None) if name == "forgive" else IndexError)
+    gc.collect()
+    assert len(made) == 20
+    assert [ref for ref in made if ref() is not None] == []

@@ -175,3 +175,20 @@ static int run_bits(const loomy_call *call) {
     return LOOMY_OK;
 }
 KERNEL(bits, "value:f8 out:u1[16]!", run_bits, NULL, NULL, 0)
+
+/* Chunk 0 makes nothing of its loop's error; chunk 5 fails for a reason of its own. */
+static int refuse_part(const loomy_call *call, void *context) {
+    (void)context;
+    return loomy_fail(call, LOOMY_EVALUE, "the loop refuses");
+}
+static int run_fail_later(const loomy_call *call) {
+    if (call->chunk == 0) (void)loomy_parallel_for(call, 1000, 1001, 0, refuse_part, NULL);
+    return call->chunk == 5 ? LOOMY_EVALUE : LOOMY_OK;
+}
+KERNEL(fail_later, "", run_fail_later, NULL, NULL, LOOMY_K_SERIAL)
+
+/* Its loop's error is its own. */
+static int run_fail_in_loop(const loomy_call *call) {
+    return loomy_parallel_for(call, 1000, 1001, 0, refuse_part, NULL);
+}
+KERNEL(fail_in_loop, "", run_fail_in_loop, NULL, NULL, 0)

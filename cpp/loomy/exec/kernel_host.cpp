@@ -109,7 +109,7 @@ int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end
     if (end_of_it.as != phase::done) return LOOMY_CANCELLED;
     if (end_of_it.code == LOOMY_OK) return LOOMY_OK;
     if (first_failure* const kept = failure_of_loop(chunk))
-        kept->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error());
+        kept->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error(), true);
     return end_of_it.code;
 }
 

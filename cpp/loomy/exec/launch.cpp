@@ -78,10 +78,6 @@ launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer
     record_.owner = this;
 }
 
-launch::~launch() {
-    if (void* const error = failure_.take_foreign()) interpreter.drop_error(error);
-}
-
 // Before the first chunk.
 
 bool launch::prepare() {
@@ -150,7 +146,8 @@ void launch::ended(frame* where) {
 launch_outcome launch::outcome() const noexcept {
     const phase now = state();
     if (now != phase::done) return {now};
-    if (failure_.happened()) return {phase::done, failure_.code(), failure_.message(), failure_.where()};
+    if (failure_.happened())
+        return {phase::done, failure_.code(), failure_.message(), failure_.where(), failure_.is_of_loop()};
     return {outcome_};
 }
 
@@ -265,14 +262,16 @@ void launch::chunk_failed(const chunk_call& call, int status, std::string_view e
     }
     std::string_view message = escaped;
     index_range where{call.begin, call.end};
+    bool is_of_loop = false;
     const std::unique_ptr<first_failure> of_loop = std::move(call.of_loop);
     if (foreign == nullptr && of_loop != nullptr && of_loop->code() == status) {
         foreign = of_loop->take_foreign();
         message = of_loop->message();
         where = of_loop->where();
+        is_of_loop = of_loop->is_of_loop();
     }
     if (failure_.claim()) {
-        failure_.keep(status, message, where, foreign);
+        failure_.keep(status, message, where, foreign, is_of_loop);
     } else if (foreign != nullptr) {
         interpreter.drop_error(foreign);
     }

@@ -23,8 +23,8 @@ class launch;
 // A chunk as its kernel sees it, and what the host has to know of it.
 struct chunk_call : loomy_call {
     frame* where;
-    // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. The
-    // chunk's own thread only.
+    // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. A
+    // chunk that makes nothing of it leaves it to nobody. The chunk's own thread only.
     mutable std::unique_ptr<first_failure> of_loop;
     error_watch errors; // of the thread it runs on
 
@@ -57,7 +57,8 @@ struct launch_outcome {
     phase as = phase::done;
     int code = LOOMY_OK;           // done: LOOMY_OK or the first error
     std::string_view message = {}; // of the error; the launch has it. For LOOMY_EPANIC, the C++ exception
-    index_range where{0, 0};       // the items of the chunk that failed
+    index_range where{0, 0};       // the items of the chunk that failed,
+    bool is_of_loop = false;       // or of a part of a loop inside it
 };
 
 // One run of a kernel: one job in the books, with chunks that any number of workers claim. It is run detached
@@ -110,7 +111,7 @@ class launch : public shared_job, private cancel_token::callback {
   protected:
     // A loop inside a chunk of `outer`.
     launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer, loomy_run_fn part);
-    virtual ~launch();
+    virtual ~launch() = default;
 
     // No chunk runs any more, and what the request pointed to is not used again. Once, before the answer is
     // given (unless it was abandoned), on any thread, detached or not.

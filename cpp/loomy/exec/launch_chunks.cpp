@@ -109,6 +109,7 @@ std::uint64_t launch::run_claimed(chunk_call& call, range units) {
 inline void launch::run_chunk(chunk_call& call) {
     scratch_arena& scratch = call.where->where.scratch;
     const scratch_arena::mark before = scratch.here();
+    call.of_loop.reset(); // of the chunk before
     std::string escaped;
     const int status = call_guarded([&] { return run_(&call); }, escaped);
     scratch.release_to(before);

@@ -3,11 +3,19 @@
 #include <new>
 #include <utility>
 
+#include "loomy/kernel/interpreter.hpp"
+
 namespace loomy {
 
-void first_failure::keep(int code, std::string_view message, index_range where, void* foreign) noexcept {
+first_failure::~first_failure() {
+    if (foreign_ != nullptr) interpreter.drop_error(foreign_);
+}
+
+void first_failure::keep(int code, std::string_view message, index_range where, void* foreign,
+                         bool is_of_loop) noexcept {
     code_ = code;
     where_ = where;
+    is_of_loop_ = is_of_loop;
     foreign_ = foreign;
     try {
         message_ = message;
