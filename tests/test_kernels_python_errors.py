@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from helpers import WAIT, identity
-from kernel_tools import NO_COMPILER, kernels, plain
+from kernel_tools import NO_COMPILER, kernels, library, plain
 
 import loomy
+import loomy._host_api
 from loomy import Pool
 
 pytestmark = pytest.mark.skipif(NO_COMPILER is not None, reason=str(NO_COMPILER))
@@ -102,3 +103,46 @@ def test_the_error_of_a_loop_that_its_chunk_does_not_pass_on_dies(pool: Pool[Any
     gc.collect()
     assert len(made) == 20
     assert [ref for ref in made if ref() is not None] == []
+
+
+class HostTable(ctypes.Structure):
+    """loomy_host, as far as it is used here."""
+
+    _fields_ = (("size", ctypes.c_uint32), ("abi", ctypes.c_uint32), ("functions", ctypes.c_void_p * 6))
+
+
+def host_functions(prototype: Any) -> tuple[Any, Any, Any]:
+    """launch, stop and wait, called with the GIL (PYFUNCTYPE, which raises the error they set) or without."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = HostTable.from_address(get(loomy._host_api.v1, b"loomy._host_api.v1"))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    launch = prototype(
+        ctypes.c_int, pointer, pointer, pointer, ctypes.c_uint32, number, number, number, pointer
+    )
+    stop, wait = prototype(None, pointer), prototype(ctypes.c_int, pointer, pointer, ctypes.c_size_t)
+    return launch(table.functions[2]), stop(table.functions[3]), wait(table.functions[4])
+
+
+def start(launch: Any) -> int:
+    """A launch of one chunk that leaves a Python error and returns LOOMY_OK."""
+    make = ctypes.CDLL(str(library("python_errors.c"))).make_leaving_kernel
+    make.restype, make.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+    flight = ctypes.c_void_p()
+    assert launch(None, make(id(raise_it)), None, 0, 1, 0, 0, ctypes.addressof(flight)) == 0
+    assert flight.value is not None
+    return flight.value
+
+
+def test_the_host_sets_the_error_of_a_kernel_where_its_caller_has_the_gil() -> None:
+    launch, _, wait = host_functions(ctypes.PYFUNCTYPE)
+    with pytest.raises(LeftError, match="left behind"):
+        wait(start(launch), None, 0)
+    launch, _, wait = host_functions(ctypes.CFUNCTYPE)
+    assert wait(start(launch), None, 0) == -10  # LOOMY_EPYTHON
+
+
+def test_the_host_takes_null_for_a_flight() -> None:
+    _, stop, wait = host_functions(ctypes.CFUNCTYPE)
+    stop(None)
+    assert wait(None, None, 0) == -2  # LOOMY_EVALUE

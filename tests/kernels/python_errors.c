@@ -67,3 +67,15 @@ static int run_fail(const loomy_call *call) {
 KERNEL(leave_in_prepare, "", run_nothing, prepare_leave, NULL)
 KERNEL(leave_in_finish, "", run_nothing, NULL, finish_leave)
 KERNEL(fail_and_leave_in_finish, "", run_fail, NULL, finish_leave)
+
+/* For loomy/host.h, whose launches have no user data but the kernel's own. */
+static int run_leave_ok(const loomy_call *call) {
+    call_python(call->launch);
+    return LOOMY_OK;
+}
+LOOMY_EXPORT const loomy_kernel *make_leaving_kernel(void *callable) {
+    static loomy_kernel kernel = {
+        LOOMY_KERNEL_HEADER, "leaving", NULL, NULL, run_leave_ok, NULL, NULL, NULL, 0, LOOMY_K_USES_PYTHON};
+    kernel.user_data = callable;
+    return &kernel;
+}
