@@ -623,6 +623,11 @@ def test_load_kernels_of_other_libraries_says_what_is_missing(tmp_path: Path) ->
             "another major version",
         ),
         ("static const loomy_kernel k = {LOOMY_KERNEL_HEADER}; return &k;", "no run function"),
+        (
+            "static const loomy_kernel k = {LOOMY_KERNEL_HEADER, .run = (loomy_run_fn)8, .flags = 1ull << 40};"
+            "return &k;",
+            "a flag that this version of loomy does not know",
+        ),
     ],
 )
 def test_a_kernel_that_cannot_be_used_says_why(body: str, message: str, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@
 namespace loomy {
 namespace {
 
+constexpr std::uint64_t known_flags = LOOMY_K_USES_PYTHON | LOOMY_K_SERIAL | LOOMY_K_NOEXCEPT | LOOMY_K_FIXED;
+
 std::uint32_t most_participants(const pool& home, bool serial) noexcept {
     // A pool that drains has no size any more, but workers.
     return serial ? 1 : std::max({home.size(), home.workers(), 1u});
@@ -35,6 +37,7 @@ const char* kernel_fault(const loomy_kernel* kernel) noexcept {
     if ((kernel->abi >> 16) != LOOMY_ABI_MAJOR)
         return "it was built for another major version of loomy/kernel.h; build it again";
     if (kernel->run == nullptr) return "it has no run function";
+    if ((kernel->flags & ~known_flags) != 0) return "it has a flag that this version of loomy does not know";
     return nullptr;
 }
 
@@ -57,10 +60,11 @@ launch::launch(pool& home, const launch_request& what, ends how)
     record_.nargs = what.nargs;
     record_.args = what.args;
     record_.user_data = what.user_data != nullptr ? what.user_data : what.kernel->user_data;
-    record_.owner = this;
+    record_.host = this;
 }
 
-launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer, loomy_run_fn part)
+launch::launch(pool& home, std::int64_t total, std::int64_t grain, const loomy_launch& outer,
+               loomy_run_fn part)
     : shared_job(static_cast<std::uint64_t>(total), native),
       home_(ref<pool>::share(&home)),
       run_(part),
@@ -69,13 +73,17 @@ launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer
       ends_(ends::with_its_chunks),
       cost_(nullptr),
       before_ps_(0),
-      outer_(&outer) {
-    static_cast<loomy_launch&>(record_) = outer.record_;
+      outer_(&of(&outer)) {
+    record_ = outer_->record_; // the kernel's copy may be one of an older, shorter struct
+    record_.nargs = outer.nargs;
+    record_.args = outer.args;
+    record_.user_data = outer.user_data;
+    record_.state = outer.state;
     record_.stop = reinterpret_cast<const std::uint32_t*>(&stop_);
     record_.total = total;
     record_.n_chunks = 0;
     record_.num_workers = most_participants(home, false);
-    record_.owner = this;
+    record_.host = this;
 }
 
 // Before the first chunk.
@@ -115,6 +123,14 @@ void launch::call_finish() {
     } else if (status != LOOMY_OK || nowhere.errors.raised()) {
         chunk_failed(nowhere, status, escaped);
     }
+}
+
+void launch::forget_attempt() {
+    call_finish();
+    failure_.forget();
+    stop_.store(0, std::memory_order_relaxed);
+    chunk_stopped_.store(false, std::memory_order_relaxed);
+    record_.state = nullptr;
 }
 
 void launch::ended(frame* where) {

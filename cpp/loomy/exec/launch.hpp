@@ -28,13 +28,10 @@ struct chunk_call : loomy_call {
     mutable std::unique_ptr<first_failure> of_loop;
     error_watch errors; // of the thread it runs on
 
-    // What kernels see as const is the runner's own.
+    // Of what a kernel has, which may be a copy.
     [[nodiscard]] static chunk_call& of(const loomy_call* seen) noexcept {
-        return const_cast<chunk_call&>(static_cast<const chunk_call&>(*seen));
+        return *static_cast<chunk_call*>(seen->host);
     }
-};
-struct launch_record : loomy_launch {
-    class launch* owner;
 };
 
 // What to launch. All that is pointed to stays valid until launch::released.
@@ -84,6 +81,10 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] bool has_started() const noexcept { return !is_untouched(); }
     [[nodiscard]] const loomy_launch& shared_part() const noexcept { return record_; }
     [[nodiscard]] pool& home() const noexcept { return *home_; }
+    // Whose part a kernel has, or a copy of it.
+    [[nodiscard]] static launch& of(const loomy_launch* seen) noexcept {
+        return *static_cast<launch*>(seen->host);
+    }
 
     // The scheduler's side.
 
@@ -109,8 +110,8 @@ class launch : public shared_job, private cancel_token::callback {
     int report(int code, std::string_view message, index_range where) noexcept;
 
   protected:
-    // A loop inside a chunk of `outer`.
-    launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer, loomy_run_fn part);
+    // A loop inside a chunk, which sees `outer`.
+    launch(pool& home, std::int64_t total, std::int64_t grain, const loomy_launch& outer, loomy_run_fn part);
     virtual ~launch() = default;
 
     // No chunk runs any more, and what the request pointed to is not used again. Once, before the answer is
@@ -142,6 +143,9 @@ class launch : public shared_job, private cancel_token::callback {
     void chunk_failed(const chunk_call& call, int status, std::string_view escaped);
     [[nodiscard]] chunk_call as_one_chunk() const noexcept;
     void call_finish();
+    // It found no place and nobody knows of it: the next attempt begins anew, whatever finish says of this
+    // one.
+    void forget_attempt();
     void raise(std::uint32_t why) noexcept;
     [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed) != 0; }
     [[nodiscard]] bool is_nested() const noexcept { return outer_ != nullptr; }
@@ -158,7 +162,7 @@ class launch : public shared_job, private cancel_token::callback {
     static constexpr std::uint32_t stop_refused = 4;
 
     const ref<pool> home_;
-    launch_record record_{};
+    loomy_launch record_{};
     const loomy_run_fn run_;
     const loomy_kernel* const kernel_; // null of a nested loop
     const partition split_;

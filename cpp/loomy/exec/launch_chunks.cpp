@@ -45,6 +45,7 @@ std::uint64_t launch::take_part(frame& where) {
     call.struct_size = sizeof(loomy_call);
     call.worker = worker;
     call.launch = &record_;
+    call.host = &call;
     call.where = &where;
     call.errors = error_watch::of_this_thread();
     pace speed(split_.least_claim(), record_.num_workers, known_ps_per_unit());

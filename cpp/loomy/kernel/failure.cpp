@@ -8,7 +8,13 @@
 namespace loomy {
 
 first_failure::~first_failure() {
-    if (foreign_ != nullptr) interpreter.drop_error(foreign_);
+    forget();
+}
+
+void first_failure::forget() noexcept {
+    if (void* const error = take_foreign()) interpreter.drop_error(error);
+    code_ = 0;
+    claimed_.store(false, std::memory_order_relaxed);
 }
 
 void first_failure::keep(int code, std::string_view message, index_range where, void* foreign,

@@ -26,6 +26,9 @@ class first_failure {
     void keep(int code, std::string_view message, index_range where, void* foreign = nullptr,
               bool is_of_loop = false) noexcept;
 
+    // While nobody can report.
+    void forget() noexcept;
+
     // Once all who might report have ended, by one who knows it from a word of the launch.
     [[nodiscard]] bool happened() const noexcept { return code_ != 0; }
     [[nodiscard]] int code() const noexcept { return code_; }
