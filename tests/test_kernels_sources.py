@@ -347,6 +347,24 @@ def test_functions_of_single_elements(
     assert (out == reference(*arrays)).all()
 
 
+def test_functions_of_single_elements_take_numbers_of_numpys() -> None:
+    kernel = loomy.kernel(plain().add, signature="double (double, double)")
+    x, out = np.arange(4.0), np.zeros(4)
+    for number in (
+        np.float32(0.5),
+        np.int64(-2),
+        np.uint8(7),
+        np.bool_(True),
+        np.float64(1.5),
+        np.float16(2),
+    ):
+        kernel(x, number, out)
+        assert (out == x + float(number)).all()
+    for wrong in (np.complex64(1), np.timedelta64(3, "s"), np.str_("3")):
+        with pytest.raises((TypeError, ValueError), match="argument 2"):
+            kernel(x, wrong, out)
+
+
 def test_functions_of_single_elements_check_their_arguments() -> None:
     kernel = loomy.kernel(plain().add, signature="double (double, double)", name="add")
     x, out = np.zeros((3, 4)), np.zeros((3, 4))
@@ -449,6 +467,26 @@ def test_a_ctypes_python_callback_is_refused_with_the_reason() -> None:
     ):
         with pytest.raises(TypeError, match="calls Python, so each call would take the GIL"):
             loomy.kernel(obj)
+
+
+def test_a_ctypes_python_callback_inside_something_is_refused_and_what_is_beside_it_is_not() -> None:
+    kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
+
+    class Two(ctypes.Structure):
+        _fields_ = (("native", kind), ("python", kind))
+
+    class Outer(ctypes.Structure):
+        _fields_ = (("number", ctypes.c_int), ("two", Two))
+
+    callback, square = kind(lambda x: x), ctypes.cast(plain().square, kind)
+    two, array = Two(square, callback), (kind * 2)(square, callback)
+    outer = Outer(1)
+    outer.two.native, outer.two.python = square, callback
+    for obj in (two.python, array[1], outer.two.python, ctypes.pointer(callback).contents):
+        with pytest.raises(TypeError, match="calls Python, so each call would take the GIL"):
+            loomy.kernel(obj)
+    for obj in (two.native, array[0], outer.two.native, ctypes.pointer(square).contents):
+        assert loomy.kernel(obj).shape == "element"
 
 
 def test_a_ctypes_function_that_needs_the_gil_is_refused_with_the_reason() -> None:
@@ -613,6 +651,17 @@ def test_load_kernels_of_other_libraries_says_what_is_missing(tmp_path: Path) ->
         loomy.load_kernels(tmp_path / "text.so")
 
 
+@pytest.mark.parametrize("part", ["int", "long double"])
+def test_complex_elements_that_no_dtype_is_for_do_not_compile(part: str, tmp_path: Path) -> None:
+    source = tmp_path / f"complex{len(part)}.cpp"
+    source.write_text(
+        "#include <loomy/kernel.hpp>\n"
+        f"static void odd(loomy::range, loomy::in<std::complex<{part}>>) {{}}\nLOOMY_KERNEL(odd)\n"
+    )
+    with pytest.raises(AssertionError, match=r"complex elements are std::complex<float> or"):
+        compiled(source)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -624,7 +673,7 @@ def test_load_kernels_of_other_libraries_says_what_is_missing(tmp_path: Path) ->
         ),
         ("static const loomy_kernel k = {LOOMY_KERNEL_HEADER}; return &k;", "no run function"),
         (
-            "static const loomy_kernel k = {LOOMY_KERNEL_HEADER, .run = (loomy_run_fn)8, .flags = 1ull << 40};"
+            "static const loomy_kernel k = {LOOMY_KERNEL_HEADER, .run = (loomy_run_fn)8, .flags = 1u << 31};"
             "return &k;",
             "a flag that this version of loomy does not know",
         ),

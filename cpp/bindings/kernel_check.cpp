@@ -148,7 +148,7 @@ bool argument_check::check_one_block(std::uint32_t i, const loomy_buffer& buffer
 
 bool argument_check::take_element(std::uint32_t i, held_argument& held, loomy_buffer& buffer) const {
     const bool output = i + 1 == count_;
-    if (!output && natural_dtype(args_[i]).lanes != 0)
+    if (!output && (natural_dtype(args_[i]).lanes != 0 || is_numpy_scalar(args_[i])))
         return held.take_number(args_[i], kernel_.bare.element, buffer) || fail_as_set(i);
     if (!held.take_array(args_[i], output, buffer)) return fail_as_set(i);
     return check_array(i, kernel_.bare.element, output, buffer);
