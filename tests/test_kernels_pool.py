@@ -168,7 +168,7 @@ def test_a_blocked_launch_goes_on_when_there_is_a_place(saxpy: loomy.Kernel) -> 
 def test_what_finish_says_of_an_attempt_that_found_no_place_is_forgotten() -> None:
     counts = (ctypes.c_int64 * 3)()
     gate = threading.Event()
-    with Pool(lambda _: gate.wait(WAIT), size=1, max_pending=1, on_full="block") as pool:
+    with Pool[None, bool](lambda _: gate.wait(WAIT), size=1, max_pending=1, on_full="block") as pool:
         before = [pool.process_async(None) for _ in range(2)]
         opener = threading.Timer(0.05, gate.set)  # when the launch waits for a place
         opener.start()

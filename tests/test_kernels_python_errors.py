@@ -84,7 +84,7 @@ def test_the_calling_thread_keeps_no_error_of_a_chunk_it_ran() -> None:
                 leaving("leave")(0, n=1)
 
     call()
-    with Pool(lambda _: call(), size=1) as pool:  # on a worker it is always that thread
+    with Pool[None, None](lambda _: call(), size=1) as pool:  # on a worker it is always that thread
         pool.process(None)
 
 

@@ -515,6 +515,13 @@ def test_a_cffi_python_callback_is_refused_with_the_reason() -> None:
         loomy.kernel(callback)
 
 
+def test_a_complex_number_of_cffi_is_no_real_one() -> None:
+    ffi = pytest.importorskip("cffi").FFI()
+    csin = ffi.cast("double _Complex (*)(double _Complex)", 8)
+    with pytest.raises(TypeError, match=r"read as c16\(c16\)"):
+        loomy.kernel(csin)
+
+
 def test_what_is_called_like_no_kernel_is_told_the_shapes_and_how_it_was_read() -> None:
     function = plain().odd_one_out
     function.argtypes = (ctypes.c_int64, ctypes.c_float)

@@ -144,7 +144,7 @@ def _kept_for(obj: Any) -> Any:
     """What ctypes keeps alive for it; of a part, what the whole keeps for the places on the way to it."""
     places = []
     while (whole := getattr(obj, "_b_base_", None)) is not None:
-        if isinstance(whole, ctypes._Pointer):  # type: ignore[attr-defined]
+        if isinstance(whole, ctypes._Pointer):
             kept = whole._objects  # of what it points to, as "0"
             return kept.get("0") if isinstance(kept, dict) else kept
         places.append(f"{_place_in(whole, ctypes.addressof(obj) - ctypes.addressof(whole)):x}")
@@ -254,7 +254,7 @@ def _cffi_class(cffi: Any, kind: Any) -> str:
         return "p"
     if kind.kind == "enum":
         return f"i{cffi.sizeof(kind)}"
-    if kind.kind == "primitive" and "_Complex" in kind.cname:
+    if kind.kind == "primitive" and "complex" in kind.cname.lower():
         return f"c{cffi.sizeof(kind)}"
     if kind.kind == "primitive":
         return ("f" if kind.cname in ("float", "double", "long double") else "i") + str(cffi.sizeof(kind))
