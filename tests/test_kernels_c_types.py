@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import loomy
 from loomy._c_signature import read_declaration, read_type
 
 WORD = f"i{ctypes.sizeof(ctypes.c_void_p)}"
@@ -54,6 +55,23 @@ LONG = f"i{ctypes.sizeof(ctypes.c_long)}"
 )
 def test_is_read_as(text: str, abi: str) -> None:
     assert read_declaration(text) == abi
+
+
+@pytest.mark.parametrize(
+    ("text", "abi"),
+    [
+        ("double _Complex (double _Complex)", "c16(c16)"),
+        ("double complex f(_Complex double z)", "c16(c16)"),
+        ("float _Complex (float complex, double)", "c8(c8,f8)"),
+        ("double (double complex *)", "f8(p)"),
+    ],
+)
+def test_complex_numbers_are_not_taken_for_real_ones(text: str, abi: str) -> None:
+    assert read_declaration(text) == abi
+    if abi != "f8(p)":
+        function = ctypes.CDLL(None).labs
+        with pytest.raises(TypeError, match=re.escape(abi)):
+            loomy.kernel(function, signature=text)
 
 
 @pytest.mark.parametrize(

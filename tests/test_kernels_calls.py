@@ -253,3 +253,37 @@ def test_describing_itself(native: loomy.KernelLibrary) -> None:
     assert native.saxpy.__doc__ == "Kernel saxpy."
     assert native.saxpy.shape == "native"
     assert "unchecked" in repr(native.any)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_kernel_may_hand_copies_of_its_call_and_launch_to_another(
+    native: loomy.KernelLibrary, size: int
+) -> None:
+    y = np.ones(50)
+    with loomy.Pool(int, size=size) as pool:
+        pool.launch(native.copies, 3.0, y, chunks=5).result(20)
+        assert y.tolist() == [1.0] + [3.0] * 49
+        with pytest.raises(ValueError, match="negative") as caught:
+            pool.launch(native.copies, -1.0, y, n=9, chunks=1).result(20)
+        assert caught.value.__notes__[0].endswith("items 1 to 8")
+
+
+@pytest.mark.parametrize(
+    ("total", "grain", "expected"),
+    [
+        (101, 50, [51, 50]),
+        (99, 50, [99]),
+        (7, 50, [7]),
+        (0, 50, []),
+        (150, 50, [50, 50, 50]),
+        (3, 1, [1] * 3),
+    ],
+)
+def test_no_chunk_of_a_fixed_partition_is_shorter_than_the_grain(
+    native: loomy.KernelLibrary, total: int, grain: int, expected: list[int]
+) -> None:
+    out = np.zeros(len(expected) + 1, "i8")
+    native.lengths(out, n=total, grain=grain)
+    assert out.tolist() == [*expected, 0]
+    native.lengths(out, n=total, grain=grain, chunks=1)  # which says how large they are, whatever the grain
+    assert out[0] == total or not total

@@ -148,6 +148,23 @@ def test_a_bare_function_that_fails_takes_no_gil() -> None:
             failing.result(WAIT)
 
 
+def test_the_error_of_a_loop_is_that_of_no_later_chunk() -> None:
+    kernel = kernels("native.c").fail_later
+    with (
+        Pool(identity, size=1, name="press") as pool,
+        pytest.raises(ValueError, match="failed with") as caught,
+    ):
+        pool.launch(kernel, n=8, chunks=8).result(WAIT)
+    assert caught.value.__notes__ == ["in kernel 'fail_later' of pool 'press', items 5 to 5"]
+
+
+def test_the_note_says_that_items_are_of_a_loop_inside() -> None:
+    with Pool(identity, size=1, name="press") as pool, pytest.raises(ValueError, match="refuses") as caught:
+        pool.launch(kernels("native.c").fail_in_loop, n=1).result(WAIT)
+    note = "in kernel 'fail_in_loop' of pool 'press', items 1000 to 1000 of a loop inside it"
+    assert caught.value.__notes__ == [note]
+
+
 def test_an_error_is_not_reported_twice(fail: loomy.Kernel, caplog: pytest.LogCaptureFixture) -> None:
     with unraisable_errors() as seen, Pool(identity, size=1) as pool:
         result: Any = pool.launch(fail, -2, 0, True, n=1)

@@ -195,6 +195,8 @@ def test_numpy_loops_with_a_signature_against_numpy(data: Any) -> None:
     x, out = data.draw(views(room, [1, 1, 1, 1, 0, 2])), data.draw(views(room, [1, 1, 1, 0]))
     if data.draw(st.booleans()) and x.ndim == out.ndim == 1:
         x, out = x[: len(out)], out[: len(x)]
+    if data.draw(st.integers(0, 5)) == 0:
+        x = out
     a, faults = data.draw(st.sampled_from(NUMBERS))
     faults = faults | faults_of(x, "<f8", written=False) | faults_of(out, "<f8", written=True)
     if x.ndim != 1 or out.ndim != ("[" in written) or ("n" in written and x.shape != out.shape):
@@ -209,13 +211,47 @@ def test_numpy_loops_with_a_signature_against_numpy(data: Any) -> None:
     if not faults and n == 1 and out.size == 0:
         return  # the function would write what is not there, as its signature says
     if not faults:
-        faults = overlap_faults(out, [x], in_place=True)
+        faults = overlap_faults(out, [x], in_place=moves)
 
     def write(into: Any) -> None:
         put(into, n, x, float(a))
 
     kernel = loomy.kernel(plain().multiply_loop, signature=f"{LOOP}; x:f8[n] a:f8 {written}")
     check(kernel, data, room, [x, a, out], faults, how, out, write)
+
+
+@examples(200)
+@given(data=st.data())
+def test_numpy_loops_over_rows_against_numpy(data: Any) -> None:
+    """Each row in reverse; what is read may be what is written, a row of it, or neither."""
+    room = new_room()
+    of_table = data.draw(st.booleans())
+    out = data.draw(views(room, [2, 2, 2, 1]))
+    kind = data.draw(st.sampled_from(["same", "row", "like", "other"]))
+    x = out if kind in ("same", "row") else data.draw(views(room, [2, 2, 1]))
+    if kind == "row" and len(out):
+        x = out[0]
+    elif kind == "like" and x.ndim == out.ndim:
+        cut = tuple(slice(0, min(pair)) for pair in zip(x.shape, out.shape, strict=True))
+        x, out = x[cut], out[cut]
+    faults = faults_of(x, "<f8", written=False) | faults_of(out, "<f8", written=True)
+    shape = out.shape[1:] if of_table else out.shape
+    if out.ndim != 2 or x.shape != shape:
+        faults.add(ValueError)
+    most = out.shape[0] if out.ndim else 0
+    how, wrong = data.draw(options(most))
+    faults |= wrong
+    n = most if how.get("n") is None else how["n"]
+    if not faults:
+        faults = overlap_faults(out, [x], in_place=False)
+
+    def write(into: Any) -> None:
+        into[:n] = x[::-1] if of_table else x[:n, ::-1]
+
+    signature = f"{LOOP}; {'x:f8[k]' if of_table else 'x:f8[n,k]'} f8[n,k]!"
+    check(
+        loomy.kernel(plain().reverse_loop, signature=signature), data, room, [x, out], faults, how, out, write
+    )
 
 
 @examples(200)

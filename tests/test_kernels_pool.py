@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 import time
 from typing import Any
@@ -162,6 +163,22 @@ def test_a_blocked_launch_goes_on_when_there_is_a_place(saxpy: loomy.Kernel) -> 
         for result in blocked.result():
             result.result(WAIT)
     assert all(y.all() for y in ys)
+
+
+def test_what_finish_says_of_an_attempt_that_found_no_place_is_forgotten() -> None:
+    counts = (ctypes.c_int64 * 3)()
+    gate = threading.Event()
+    with Pool[None, bool](lambda _: gate.wait(WAIT), size=1, max_pending=1, on_full="block") as pool:
+        before = [pool.process_async(None) for _ in range(2)]
+        opener = threading.Timer(0.05, gate.set)  # when the launch waits for a place
+        opener.start()
+        assert pool.launch(kernels("native.c").attempts, counts, n=4).result(WAIT) is None
+        assert all(result.result(WAIT) for result in before)
+        opener.join()
+    prepared, items, finished = counts
+    assert items == 4
+    assert prepared == finished
+    assert prepared >= 2
 
 
 def test_a_blocked_launch_ends_at_its_timeout(saxpy: loomy.Kernel) -> None:

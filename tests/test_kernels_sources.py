@@ -121,6 +121,22 @@ cdef api int fails(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 nogil
             raise KeyError("from Cython")
     return 0
 
+# Functions that return no status: an exception is all that tells.
+cdef api void raises_range(Py_ssize_t begin, Py_ssize_t end, void *user) nogil:
+    if begin <= 5 < end:
+        with gil:
+            raise KeyError("from Cython")
+
+cdef api double raises_element(double x) nogil:
+    if x >= 5:
+        with gil:
+            raise KeyError(f"from Cython: {x:g}")
+    return x
+
+cdef api void raises_loop(char **args, const Py_ssize_t *dims, const Py_ssize_t *steps, void *data) nogil:
+    with gil:
+        raise KeyError("from Cython")
+
 cdef api int interrupted(Py_ssize_t begin, Py_ssize_t end, void *user) except -1 with gil:
     import signal
     import threading
@@ -267,6 +283,19 @@ def test_an_exception_of_a_cython_function_is_the_launchs() -> None:
         assert pool.launch(kernel, n=3).result(20) is None
 
 
+@pytest.mark.parametrize("shape", ["range", "element", "loop"])
+def test_an_exception_of_a_cython_function_that_returns_no_status_is_the_launchs(shape: str) -> None:
+    kernel = loomy.kernel(vars(cython_module())["__pyx_capi__"][f"raises_{shape}"])
+    arguments = () if shape == "range" else (np.arange(10.0), np.zeros(10))
+    # The first of them: none is called once one has raised.
+    message = "from Cython: 5'" if shape == "element" else "from Cython"
+    with loomy.Pool(int, size=1) as pool:
+        for _ in range(3):
+            with pytest.raises(KeyError, match=message):
+                pool.launch(kernel, *arguments, n=10, chunks=1).result(20)
+            assert pool.process(3) == 3  # nothing of it is left on the thread
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_python_that_a_chunk_of_the_caller_runs_is_raised_as_it_is() -> None:
     kernel = loomy.kernel(vars(cython_module())["__pyx_capi__"]["interrupted"])
@@ -316,6 +345,24 @@ def test_functions_of_single_elements(
     out = arrays[0].copy()
     kernel(out, *arrays[1:], out)  # in place
     assert (out == reference(*arrays)).all()
+
+
+def test_functions_of_single_elements_take_numbers_of_numpys() -> None:
+    kernel = loomy.kernel(plain().add, signature="double (double, double)")
+    x, out = np.arange(4.0), np.zeros(4)
+    for number in (
+        np.float32(0.5),
+        np.int64(-2),
+        np.uint8(7),
+        np.bool_(True),
+        np.float64(1.5),
+        np.float16(2),
+    ):
+        kernel(x, number, out)
+        assert (out == x + float(number)).all()
+    for wrong in (np.complex64(1), np.timedelta64(3, "s"), np.str_("3")):
+        with pytest.raises((TypeError, ValueError), match="argument 2"):
+            kernel(x, wrong, out)
 
 
 def test_functions_of_single_elements_check_their_arguments() -> None:
@@ -422,6 +469,26 @@ def test_a_ctypes_python_callback_is_refused_with_the_reason() -> None:
             loomy.kernel(obj)
 
 
+def test_a_ctypes_python_callback_inside_something_is_refused_and_what_is_beside_it_is_not() -> None:
+    kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
+
+    class Two(ctypes.Structure):
+        _fields_ = (("native", kind), ("python", kind))
+
+    class Outer(ctypes.Structure):
+        _fields_ = (("number", ctypes.c_int), ("two", Two))
+
+    callback, square = kind(lambda x: x), ctypes.cast(plain().square, kind)
+    two, array = Two(square, callback), (kind * 2)(square, callback)
+    outer = Outer(1)
+    outer.two.native, outer.two.python = square, callback
+    for obj in (two.python, array[1], outer.two.python, ctypes.pointer(callback).contents):
+        with pytest.raises(TypeError, match="calls Python, so each call would take the GIL"):
+            loomy.kernel(obj)
+    for obj in (two.native, array[0], outer.two.native, ctypes.pointer(square).contents):
+        assert loomy.kernel(obj).shape == "element"
+
+
 def test_a_ctypes_function_that_needs_the_gil_is_refused_with_the_reason() -> None:
     kind = ctypes.PYFUNCTYPE(ctypes.c_double, ctypes.c_double)
     of_library = ctypes.PyDLL(str(library("plain.c"))).square
@@ -446,6 +513,13 @@ def test_a_cffi_python_callback_is_refused_with_the_reason() -> None:
     callback = cffi.FFI().callback("double(double)", lambda x: x)
     with pytest.raises(TypeError, match="calls Python, so each call would take the GIL"):
         loomy.kernel(callback)
+
+
+def test_a_complex_number_of_cffi_is_no_real_one() -> None:
+    ffi = pytest.importorskip("cffi").FFI()
+    csin = ffi.cast("double _Complex (*)(double _Complex)", 8)
+    with pytest.raises(TypeError, match=r"read as c16\(c16\)"):
+        loomy.kernel(csin)
 
 
 def test_what_is_called_like_no_kernel_is_told_the_shapes_and_how_it_was_read() -> None:
@@ -584,6 +658,17 @@ def test_load_kernels_of_other_libraries_says_what_is_missing(tmp_path: Path) ->
         loomy.load_kernels(tmp_path / "text.so")
 
 
+@pytest.mark.parametrize("part", ["int", "long double"])
+def test_complex_elements_that_no_dtype_is_for_do_not_compile(part: str, tmp_path: Path) -> None:
+    source = tmp_path / f"complex{len(part)}.cpp"
+    source.write_text(
+        "#include <loomy/kernel.hpp>\n"
+        f"static void odd(loomy::range, loomy::in<std::complex<{part}>>) {{}}\nLOOMY_KERNEL(odd)\n"
+    )
+    with pytest.raises(AssertionError, match=r"complex elements are std::complex<float> or"):
+        compiled(source)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -594,6 +679,11 @@ def test_load_kernels_of_other_libraries_says_what_is_missing(tmp_path: Path) ->
             "another major version",
         ),
         ("static const loomy_kernel k = {LOOMY_KERNEL_HEADER}; return &k;", "no run function"),
+        (
+            "static const loomy_kernel k = {LOOMY_KERNEL_HEADER, .run = (loomy_run_fn)8, .flags = 1u << 31};"
+            "return &k;",
+            "a flag that this version of loomy does not know",
+        ),
     ],
 )
 def test_a_kernel_that_cannot_be_used_says_why(body: str, message: str, tmp_path: Path) -> None:

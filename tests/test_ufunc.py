@@ -115,6 +115,21 @@ class Boxed:
         return ufunc.__name__, method
 
 
+class BoxedScalar(np.float64):  # type: ignore[misc]
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        return ufunc.__name__, method
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_scalars_of_other_types_are_numpys(pool: AnyPool, way: str) -> None:
+    given = np.ones(PAYS)
+    with sharing(way):
+        assert SharedCall(np.add, pool).call(given, BoxedScalar(2)) is NotImplemented
+        assert loomy.ufunc(np.add, pool=pool)(given, BoxedScalar(2)) == ("add", "__call__")
+        shared = SharedCall(np.add, pool).call(given, np.float64(2))  # and NumPy's own are not
+    assert shared.tobytes() == np.full(PAYS, 3.0).tobytes()
+
+
 @pytest.mark.parametrize(
     ("name", "args", "kwargs"),
     [

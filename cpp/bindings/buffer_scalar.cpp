@@ -178,4 +178,14 @@ loomy_dtype natural_dtype(PyObject* value) noexcept {
     return {0, 0, 0};
 }
 
+// By name: NumPy may not be there.
+bool is_numpy_scalar(PyObject* value) noexcept {
+    PyObject* const bases = Py_TYPE(value)->tp_mro;
+    for (Py_ssize_t i = 0; bases != nullptr && i < PyTuple_GET_SIZE(bases); ++i) {
+        const auto* const base = reinterpret_cast<PyTypeObject*>(PyTuple_GET_ITEM(bases, i));
+        if (std::strcmp(base->tp_name, "numpy.generic") == 0) return true;
+    }
+    return false;
+}
+
 } // namespace loomy::py

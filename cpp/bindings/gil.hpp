@@ -34,19 +34,31 @@ inline std::atomic<std::uint32_t> waiting_threads{0};
 // Our workers that are attached. While there is one it is draining a queue, and will let go of the GIL soon.
 inline std::atomic<std::uint32_t> draining_workers{0};
 
+// Where a thread state has its Python error; null while there is none.
+[[nodiscard]] inline PyObject* const& error_of(const PyThreadState& state) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+    return state.current_exception;
+#else
+    return state.curexc_type;
+#endif
+}
+
 // Whether something that ran on this thread while it was detached by us has left a Python error on its state.
 // Only this thread writes there, so it may look without attaching.
 [[nodiscard]] inline bool has_error_while_detached() noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-    return detached_state->current_exception != nullptr;
-#else
-    return detached_state->curexc_type != nullptr;
-#endif
+    return error_of(*detached_state) != nullptr;
 }
 
 // Whether this thread may touch Python objects right now.
 [[nodiscard]] inline bool is_attached_here() noexcept {
     return !is_detached_here() && PyGILState_Check() != 0;
+}
+
+// The place of this thread's error, for who looks there time and again, attached or not. A thread that was
+// detached by somebody else has none that we know.
+[[nodiscard]] inline PyObject* const* error_place_here() noexcept {
+    if (is_detached_here()) return &error_of(*detached_state);
+    return PyGILState_Check() != 0 ? &error_of(*PyThreadState_Get()) : nullptr;
 }
 
 // What extensions keep of this thread. Attached; borrowed; null if there is no memory.

@@ -153,6 +153,7 @@ int api_launch(loomy_pool* given, const loomy_kernel* kernel, const loomy_buffer
 }
 
 void api_stop(loomy_flight* flight) {
+    if (flight == nullptr) return;
     host_flight& one = as_launch(flight);
     if (!one.home().dead()) (void)one.home().stop(one, phase::cancelled);
 }

@@ -19,6 +19,10 @@ bool call(int (*fn)(void*), void* context, int& result) {
     return true;
 }
 
+const void* error_place() {
+    return gil::error_place_here();
+}
+
 void* take_error() {
     const gil::attached scope;
     return scope ? errors::take_raised() : nullptr;
@@ -45,7 +49,7 @@ void drop_error(void* error) {
 } // namespace
 
 void provide_interpreter_services() noexcept {
-    interpreter = {&call, &take_error, &drop_error};
+    interpreter = {&call, &error_place, &take_error, &drop_error};
 }
 
 } // namespace loomy::py

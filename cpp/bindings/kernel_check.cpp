@@ -148,7 +148,7 @@ bool argument_check::check_one_block(std::uint32_t i, const loomy_buffer& buffer
 
 bool argument_check::take_element(std::uint32_t i, held_argument& held, loomy_buffer& buffer) const {
     const bool output = i + 1 == count_;
-    if (!output && natural_dtype(args_[i]).lanes != 0)
+    if (!output && (natural_dtype(args_[i]).lanes != 0 || is_numpy_scalar(args_[i])))
         return held.take_number(args_[i], kernel_.bare.element, buffer) || fail_as_set(i);
     if (!held.take_array(args_[i], output, buffer)) return fail_as_set(i);
     return check_array(i, kernel_.bare.element, output, buffer);
@@ -171,19 +171,28 @@ bool argument_check::check_array(std::uint32_t i, loomy_dtype dtype, bool writte
 
 // All together.
 
+bool argument_check::is_by_elements(std::uint32_t i) const noexcept {
+    if (kernel_.rule == argument_rule::each_element) return true;
+    if (kernel_.rule != argument_rule::loop) return false;
+    // A row that is read in another order than it is written, or a table that all items read, is no place for
+    // output.
+    return !kernel_.signature ||
+           (kernel_.bare.along_n[i] && kernel_.signature->parameters[i].dimensions.size() == 1);
+}
+
 bool argument_check::overlaps(const loomy_buffer* buffers) const {
     if (!kernel_.signature &&
         (kernel_.rule == argument_rule::as_declared || kernel_.rule == argument_rule::one_block)) {
         return true; // nobody knows what is written
     }
-    const bool in_place = kernel_.rule == argument_rule::each_element || kernel_.rule == argument_rule::loop;
     for (std::uint32_t i = 0; i < count_; ++i) {
         if (!is_written(i)) continue;
         if (may_overlap_itself(buffers[i]))
             return fail(PyExc_ValueError, i, "is written to, but some of its elements share memory");
         for (std::uint32_t k = 0; k < count_; ++k) {
             if (k == i || (k < i && is_written(k)) || !may_overlap(buffers[i], buffers[k])) continue;
-            if (in_place && !is_written(k) && is_same_array(buffers[i], buffers[k])) continue;
+            const bool may_be_in_place = is_by_elements(i) && is_by_elements(k) && !is_written(k);
+            if (may_be_in_place && is_same_array(buffers[i], buffers[k])) continue;
             return fail(PyExc_ValueError, i, "is written to, but shares memory with %s", label(k).c_str());
         }
     }

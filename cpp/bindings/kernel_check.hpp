@@ -40,6 +40,8 @@ class argument_check {
     [[nodiscard]] bool check_one_block(std::uint32_t i, const loomy_buffer& buffer) const;
 
     [[nodiscard]] bool is_written(std::uint32_t i) const noexcept;
+    // Whether an item of it is one element, which only that item's turn reads and writes.
+    [[nodiscard]] bool is_by_elements(std::uint32_t i) const noexcept;
     [[nodiscard]] bool declared_lengths(const loomy_buffer* buffers, const std::int64_t*& space) const;
     [[nodiscard]] bool equal_shapes(const loomy_buffer* buffers, std::int64_t& total) const;
     [[nodiscard]] bool equal_firsts(const loomy_buffer* buffers, const std::int64_t*& space) const;

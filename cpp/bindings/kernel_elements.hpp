@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernel_shapes.hpp"
+#include "loomy/exec/launch.hpp"
 #include "loomy/kernel.h"
 
 namespace loomy::py {
@@ -117,6 +118,7 @@ template <class T, class Function>
 int run_each(const loomy_call* call) {
     const auto& self = *static_cast<const bare_function*>(call->launch->user_data);
     const auto fn = reinterpret_cast<Function>(self.address);
+    const error_watch errors = chunk_call::of(call).errors;
     const std::uint32_t inputs = call->launch->nargs - 1;
     element_walk walk(call, call->begin);
     input_row<T> in;
@@ -129,8 +131,12 @@ int run_each(const loomy_call* call) {
         const std::int64_t count = std::min({walk.left_in_row(), call->end - item, elements_per_look});
         for (std::uint32_t i = 0; i < inputs; ++i) in.start[i] = walk.at(i);
         char* out = walk.at(inputs);
-        for (std::int64_t k = 0; k < count; ++k, out += out_step)
+        for (std::int64_t k = 0; k < count; ++k, out += out_step) {
             *reinterpret_cast<T*>(out) = apply<T>(fn, in, k);
+            // Cython's functions raise whatever they return, and must not be called with an error set.
+            if (errors.raised()) [[unlikely]]
+                return LOOMY_EPYTHON;
+        }
         item += count;
         walk.advance(count);
     }

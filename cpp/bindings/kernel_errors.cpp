@@ -72,9 +72,10 @@ PyObject* exception_for(const launch_outcome& end, PyObject* kernel_name) {
 void add_note(PyObject* error, const launch_outcome& end, PyObject* kernel_name, PyObject* pool_name) {
     PyObject* const note =
         end.where.end > end.where.begin
-            ? PyUnicode_FromFormat("in kernel '%U' of pool '%U', items %lld to %lld", kernel_name, pool_name,
-                                   static_cast<long long>(end.where.begin),
-                                   static_cast<long long>(end.where.end - 1))
+            ? PyUnicode_FromFormat("in kernel '%U' of pool '%U', items %lld to %lld%s", kernel_name,
+                                   pool_name, static_cast<long long>(end.where.begin),
+                                   static_cast<long long>(end.where.end - 1),
+                                   end.is_of_loop ? " of a loop inside it" : "")
             : PyUnicode_FromFormat("in kernel '%U' of pool '%U'", kernel_name, pool_name);
     PyObject* const nothing = note != nullptr ? PyObject_CallMethod(error, "add_note", "O", note) : nullptr;
     if (nothing == nullptr) PyErr_Clear(); // the error matters more

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "gil.hpp"
 #include "kernel_elements.hpp"
+#include "loomy/exec/launch.hpp"
 
 namespace loomy::py {
 namespace {
@@ -13,12 +13,11 @@ const bare_function& function_of(const loomy_call* call) noexcept {
     return *static_cast<const bare_function*>(call->launch->user_data);
 }
 
-// What a function that knows nothing of loomy returned. Cython's functions with `except -1` leave their error
-// on the thread.
-int status_of(long long returned) {
+// What a function that knows nothing of loomy returned. Cython's functions leave their error on the thread;
+// what they return then is any number, so it is not a status.
+int status_of(const loomy_call* call, long long returned) {
     if (returned == LOOMY_OK || returned == LOOMY_CANCELLED) return static_cast<int>(returned);
-    // A chunk runs detached by us or, of an extension's own thread, where there is no state for an error.
-    if (gil::is_detached_here() && gil::has_error_while_detached()) return LOOMY_EPYTHON;
+    if (chunk_call::of(call).errors.raised()) return LOOMY_EPYTHON;
     return returned >= INT32_MIN && returned <= INT32_MAX ? static_cast<int>(returned) : LOOMY_ERROR;
 }
 
@@ -34,7 +33,7 @@ int run_range(const loomy_call* call) {
         return LOOMY_OK;
     } else {
         const Result returned = fn(begin, end, user);
-        return returned == 0 ? LOOMY_OK : status_of(returned);
+        return returned == 0 ? LOOMY_OK : status_of(call, returned);
     }
 }
 

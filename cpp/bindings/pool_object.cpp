@@ -196,9 +196,8 @@ PyMethodDef methods[] = {
          "at once.\n\n"
          "n: the number of items, where the arguments do not tell it or there are to be fewer. chunks: cut "
          "it "
-         "into so many\nchunks, whoever runs them. grain: fewest items in a chunk. timeout: seconds from "
-         "now; "
-         "ctx: a Context.\n"
+         "into so many\nchunks, whoever runs them and whatever the grain is. grain: fewest items in a chunk. "
+         "timeout: seconds from\nnow; ctx: a Context.\n"
          "The arguments are checked first, TypeError, ValueError and BufferError name the one that is wrong, "
          "and are held\nuntil the last chunk has ended. A launch counts as one job, and no hooks are called "
          "for it.")},

@@ -236,6 +236,9 @@ PyDoc_STRVAR(
     "its calls (about 0.15 ms). Everything else NumPy does alone: small calls, subclasses, objects, "
     "strings,\n"
     "generalized ufuncs, operands that overlap, and the methods, such as `reduce` and `outer`.\n\n"
+    "Not for numba's @vectorize(target=\"parallel\"), whose loop starts threads of its own: under numba's "
+    "workqueue\n"
+    "layer, which is not made for that, the process dies when workers call it at the same time.\n\n"
     "`pool` is a `loomy.Pool`, `None` the default pool; a large call raises PoolNotRunning if it is closed.\n"
     "Raises TypeError for what is no ufunc.");
 

@@ -59,6 +59,7 @@ _IGNORED = {
     "enum",
     "union",
 }
+_COMPLEX = {"_Complex", "complex"}
 # What Cython writes behind a function's type.
 _AFTER = re.compile(r"(?:\s*(?:noexcept|nogil|with\s+gil|except\s*(?:\*|\+|[?]?\s*-?[\w.]+)|;))*\s*$")
 
@@ -94,7 +95,7 @@ def read_declaration(text: str) -> str:
 
 
 def read_type(text: str) -> str:
-    """The class of one type: "v", "p", or i or f with its size in bytes."""
+    """The class of one type: "v", "p", or i, f or c (complex) with its size in bytes."""
     return _read(text, text, may_have_name=False)
 
 
@@ -135,10 +136,15 @@ def _read(text: str, whole: str, *, may_have_name: bool) -> str:
 
 
 def _is_name(word: str) -> bool:
-    return word.isidentifier() and word not in _NAMED and word not in _WORDS
+    return word.isidentifier() and word not in _NAMED and word not in _WORDS and word not in _COMPLEX
 
 
 def _class_of(words: list[str]) -> str | None:
+    if not words:
+        return None
+    if _COMPLEX & set(words):
+        part = _class_of([word for word in words if word not in _COMPLEX])
+        return f"c{2 * int(part[1:])}" if part is not None and part.startswith("f") else None
     if len(words) == 1 and words[0] in _NAMED:
         return _NAMED[words[0]]
     if not all(word in _WORDS for word in words):

@@ -132,12 +132,34 @@ def _made_of(obj: Any) -> list[Any]:
     """Itself and what it was cast from, with the thunk that a callback made of a Python function keeps."""
     seen = [obj]
     for one in seen:
-        kept = getattr(one, "_objects", None)
+        kept = _kept_for(one)
         for part in list(kept.values()) if isinstance(kept, dict) else [kept]:
             is_pointer = isinstance(part, (ctypes._CFuncPtr, ctypes._SimpleCData, ctypes._Pointer))  # type: ignore[attr-defined]
             if len(seen) < 16 and (is_pointer or type(part).__name__ == "CThunkObject"):
                 seen.append(part)
     return seen
+
+
+def _kept_for(obj: Any) -> Any:
+    """What ctypes keeps alive for it; of a part, what the whole keeps for the places on the way to it."""
+    places = []
+    while (whole := getattr(obj, "_b_base_", None)) is not None:
+        if isinstance(whole, ctypes._Pointer):
+            kept = whole._objects  # of what it points to, as "0"
+            return kept.get("0") if isinstance(kept, dict) else kept
+        places.append(f"{_place_in(whole, ctypes.addressof(obj) - ctypes.addressof(whole)):x}")
+        obj = whole
+    kept = getattr(obj, "_objects", None)
+    return kept.get(":".join(places)) if places and isinstance(kept, dict) else kept
+
+
+def _place_in(whole: Any, offset: int) -> int:
+    if isinstance(whole, ctypes.Array):
+        return offset // ctypes.sizeof(whole._type_)
+    fields = [field for kind in reversed(type(whole).__mro__) for field in vars(kind).get("_fields_", ())]
+    return next(
+        place for place, field in enumerate(fields) if getattr(type(whole), field[0]).offset == offset
+    )
 
 
 def _ctypes_class(kind: Any) -> str:
@@ -232,6 +254,8 @@ def _cffi_class(cffi: Any, kind: Any) -> str:
         return "p"
     if kind.kind == "enum":
         return f"i{cffi.sizeof(kind)}"
+    if kind.kind == "primitive" and "complex" in kind.cname.lower():
+        return f"c{cffi.sizeof(kind)}"
     if kind.kind == "primitive":
         return ("f" if kind.cname in ("float", "double", "long double") else "i") + str(cffi.sizeof(kind))
     return "s"

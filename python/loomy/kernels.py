@@ -64,9 +64,13 @@ def kernel(
             function without argtypes; or both, separated by a semicolon. A native kernel usually brings its
             own.
         name: what errors call it; that of the function if it has one.
-        grain: fewest items in a chunk; 0 leaves it to the kernel and the pool.
+        grain: fewest items in a chunk, unless a launch says how many chunks; 0 leaves it to the kernel and
+            the pool.
         user_data: an address, or something that has one: an int, a capsule, a ctypes object or pointer, a
             cffi pointer. Kept alive with the kernel.
+
+    A callback of ctypes or cffi that calls Python is refused, since each of its calls would take the GIL. One
+    that cffi has cast to another type cannot be told from a C function.
 
     Raises `TypeError` for what is no native function, needs the GIL or has another C type, `ValueError` for a
     signature that cannot be read or an int that is no address.

@@ -11,6 +11,8 @@ typedef char dtype_is_that_of_dlpack[sizeof(loomy_dtype) == 4 ? 1 : -1];
 typedef char buffer_layout[sizeof(void *) != 8 || sizeof(loomy_buffer) == 48 ? 1 : -1];
 typedef char call_layout[sizeof(void *) != 8 || offsetof(loomy_call, launch) == 32 ? 1 : -1];
 typedef char launch_layout[sizeof(void *) != 8 || offsetof(loomy_launch, state) == 64 ? 1 : -1];
+typedef char call_host[sizeof(void *) != 8 || offsetof(loomy_call, host) == 40 ? 1 : -1];
+typedef char launch_host[sizeof(void *) != 8 || offsetof(loomy_launch, host) == 72 ? 1 : -1];
 typedef char api_layout[sizeof(void *) != 8 || offsetof(loomy_api, set_launch_error) == 48 ? 1 : -1];
 typedef char kernel_layout[sizeof(void *) != 8 || offsetof(loomy_kernel, flags) == 72 ? 1 : -1];
 

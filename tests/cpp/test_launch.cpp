@@ -74,7 +74,8 @@ TEST_CASE(
         }
     }
     CHECK(partition::fixed(10'000'000, 0).chunks() == partition::usual_chunks);
-    CHECK(partition::fixed(100, 30).chunks() == 4);
+    CHECK(partition::fixed(100, 30).chunks() == 3); // no chunk is shorter
+    CHECK(partition::fixed(29, 30).chunks() == 1);
     CHECK(partition::fixed(0, 30).chunks() == 0);
 }
 
@@ -193,6 +194,9 @@ TEST_CASE("scratch memory is aligned, belongs to one chunk at a time and is used
         }
         if (loomy_scratch(&call, 10, 3) != nullptr) ++bad; // not a power of two
         if (loomy_scratch(&call, SIZE_MAX / 2, 0) != nullptr) ++bad;
+        constexpr std::size_t half = SIZE_MAX / 2 + 1; // twice that is 0
+        if (loomy_scratch(&call, half, half) != nullptr) ++bad;
+        if (loomy_scratch(&call, 1, half) != nullptr) ++bad;
         return LOOMY_OK;
     });
     const handle one = make(pool, kernel.over(200, 200));

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if __has_include(<sys/mman.h>)
@@ -17,6 +18,7 @@
 #endif
 
 #include "launch_fixture.hpp"
+#include "loomy/kernel/interpreter.hpp"
 
 using namespace loomy;
 using namespace loomy::testing;
@@ -424,3 +426,66 @@ TEST_CASE("a worker that joins a launch which was cancelled meanwhile touches no
     }
 }
 #endif
+
+namespace {
+
+// An interpreter whose errors are numbers.
+thread_local const void* error_here = nullptr;
+std::atomic<int> errors_dropped{0};
+const int first_error = 1, second_error = 2;
+
+struct fake_interpreter {
+    fake_interpreter() {
+        interpreter.error_place = [] { return static_cast<const void*>(&error_here); };
+        interpreter.take_error = [] { return const_cast<void*>(std::exchange(error_here, nullptr)); };
+        interpreter.drop_error = [](void*) { errors_dropped.fetch_add(1); };
+        errors_dropped = 0;
+    }
+    ~fake_interpreter() { interpreter = {}; }
+};
+
+} // namespace
+
+TEST_CASE("an error of the interpreter that a chunk leaves is the launch's, unless it says something else") {
+    const fake_interpreter scope;
+    for (const int status : {static_cast<int>(LOOMY_OK), static_cast<int>(LOOMY_CANCELLED),
+                             static_cast<int>(LOOMY_EPYTHON), static_cast<int>(LOOMY_EVALUE)}) {
+        pool_fixture pool(1);
+        errors_dropped = 0;
+        const test_kernel kernel([&](const loomy_call& call) -> int {
+            if (error_here != nullptr) return LOOMY_EPANIC; // of the chunk before
+            if (call.chunk != 2) return LOOMY_OK;
+            error_here = &first_error;
+            return status;
+        });
+        const handle one = make(pool, kernel.over(10, 10));
+        const launch_outcome end = run(pool, *one);
+        const bool is_its_own = status == LOOMY_EVALUE;
+        CHECK(end.code == (is_its_own ? LOOMY_EVALUE : LOOMY_EPYTHON));
+        CHECK(end.where.begin == 2);
+        CHECK(one->take_foreign_error() == (is_its_own ? nullptr : &first_error));
+        CHECK(errors_dropped == (is_its_own ? 1 : 0));
+    }
+}
+
+TEST_CASE("an error that a caller had before it takes part is no chunk's") {
+    const fake_interpreter scope;
+    error_here = &first_error;
+    {
+        pool_fixture pool(1);
+        test_kernel fine([](const loomy_call&) -> int { return LOOMY_OK; }, LOOMY_K_SERIAL);
+        const handle one = make(pool, fine.over(10, 10));
+        CHECK(run(pool, *one, way::shared).code == LOOMY_OK);
+        CHECK(error_here == &first_error);
+
+        const std::thread::id caller = std::this_thread::get_id();
+        const test_kernel raises([&](const loomy_call&) -> int {
+            if (std::this_thread::get_id() == caller) error_here = &second_error;
+            return std::this_thread::get_id() == caller ? LOOMY_OK : LOOMY_EPYTHON;
+        });
+        const handle other = make(pool, raises.over(1, 1));
+        CHECK(run(pool, *other, way::shared).code == LOOMY_EPYTHON);
+        CHECK(error_here != &second_error); // taken, if it was this thread that ran it
+    }
+    error_here = nullptr;
+}

@@ -175,3 +175,69 @@ static int run_bits(const loomy_call *call) {
     return LOOMY_OK;
 }
 KERNEL(bits, "value:f8 out:u1[16]!", run_bits, NULL, NULL, 0)
+
+/* Chunk 0 makes nothing of its loop's error; chunk 5 fails for a reason of its own. */
+static int refuse_part(const loomy_call *call, void *context) {
+    (void)context;
+    return loomy_fail(call, LOOMY_EVALUE, "the loop refuses");
+}
+static int run_fail_later(const loomy_call *call) {
+    if (call->chunk == 0) (void)loomy_parallel_for(call, 1000, 1001, 0, refuse_part, NULL);
+    return call->chunk == 5 ? LOOMY_EVALUE : LOOMY_OK;
+}
+KERNEL(fail_later, "", run_fail_later, NULL, NULL, LOOMY_K_SERIAL)
+
+/* Its loop's error is its own. */
+static int run_fail_in_loop(const loomy_call *call) {
+    return loomy_parallel_for(call, 1000, 1001, 0, refuse_part, NULL);
+}
+KERNEL(fail_in_loop, "", run_fail_in_loop, NULL, NULL, 0)
+
+/* All but the first item, and other arguments, in copies: as a kernel that calls another kernel. */
+static int scale_part(const loomy_call *call, void *context) {
+    (void)context;
+    for (int64_t i = call->begin; i < call->end; ++i) *(double *)loomy_at(call, 0, i) *= *(double *)loomy_at(call, 1, 0);
+    return LOOMY_OK;
+}
+static int run_scale(const loomy_call *call) {
+    double *room = loomy_scratch(call, 64, 0);
+    if (room == NULL) return LOOMY_EMEMORY;
+    room[0] = room[7] = 1;
+    if (*(double *)loomy_at(call, 1, 0) < 0) return loomy_fail(call, LOOMY_EVALUE, "negative");
+    return loomy_parallel_for(call, call->begin, call->end, 1, scale_part, NULL);
+}
+static int run_copies(const loomy_call *call) {
+    const loomy_buffer args[2] = {call->launch->args[1], call->launch->args[0]};
+    loomy_launch launch = *call->launch;
+    loomy_call part = *call;
+    launch.args = args;
+    part.launch = &launch;
+    part.begin += part.begin == 0;
+    return run_scale(&part);
+}
+KERNEL(copies, "factor:f8 y:f8[n]!", run_copies, NULL, NULL, 0)
+
+/* How many items each chunk has. */
+static int run_lengths(const loomy_call *call) {
+    *(int64_t *)loomy_at(call, 0, call->chunk) = call->end - call->begin;
+    return LOOMY_OK;
+}
+KERNEL(lengths, "out:i8[:]!", run_lengths, NULL, NULL, LOOMY_K_FIXED)
+
+/* Counts prepare, chunks and finish, which complains if there were no chunks. */
+static int prepare_count(const loomy_launch *launch, void **state) {
+    int64_t *counts = launch->args[0].data;
+    if (*state != NULL) return LOOMY_ERROR;
+    *state = counts;
+    ++counts[0];
+    return LOOMY_OK;
+}
+static int run_count(const loomy_call *call) {
+    __atomic_fetch_add((int64_t *)loomy_at(call, 0, 1), call->end - call->begin, __ATOMIC_RELAXED);
+    return LOOMY_OK;
+}
+static int finish_count(const loomy_launch *launch, void *state, int status) {
+    ++((int64_t *)state)[2];
+    return status == LOOMY_OK ? status : launch->api->set_launch_error(launch, LOOMY_ERROR, "no chunks", 9);
+}
+KERNEL(attempts, "counts:i8[3]c!", run_count, prepare_count, finish_count, 0)

@@ -60,6 +60,17 @@ EXPORT void row_dot_loop(char **args, intptr_t const *dims, intptr_t const *step
     }
 }
 
+/* (k)->(k): each row in reverse. */
+EXPORT void reverse_loop(char **args, intptr_t const *dims, intptr_t const *steps, void *data) {
+    (void)data;
+    for (intptr_t i = 0; i < dims[0]; ++i) {
+        const char *from = args[0] + i * steps[0];
+        char *to = args[1] + i * steps[1];
+        for (intptr_t k = 0; k < dims[1]; ++k)
+            *(double *)(to + k * steps[3]) = *(const double *)(from + (dims[1] - 1 - k) * steps[2]);
+    }
+}
+
 EXPORT double square(double x) { return x * x; }
 EXPORT float square_float(float x) { return x * x; }
 EXPORT float add_float(float x, float y) { return x + y; }

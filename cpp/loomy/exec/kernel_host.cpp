@@ -7,20 +7,16 @@
 namespace loomy {
 namespace {
 
-launch& owner_of(const loomy_launch* record) noexcept {
-    return *static_cast<const launch_record*>(record)->owner;
-}
-
 // A loop inside a chunk: its function, on the chunks of a launch of its own.
 class nested_loop final : public launch {
   public:
-    nested_loop(pool& home, std::int64_t begin, std::int64_t end, std::int64_t grain, launch& outer,
-                loomy_range_fn fn, void* context)
+    nested_loop(pool& home, std::int64_t begin, std::int64_t end, std::int64_t grain,
+                const loomy_launch& outer, loomy_range_fn fn, void* context)
         : launch(home, end - begin, grain, outer, &run_part), begin_(begin), fn_(fn), context_(context) {}
 
   private:
     static int run_part(const loomy_call* call) {
-        const auto& self = static_cast<const nested_loop&>(owner_of(call->launch));
+        const auto& self = static_cast<const nested_loop&>(of(call->launch));
         chunk_call& mine = chunk_call::of(call);
         mine.begin += self.begin_;
         mine.end += self.begin_;
@@ -33,11 +29,15 @@ class nested_loop final : public launch {
 };
 
 // Without memory for a loop of its own: all of it here, as one piece.
-int run_in_one_piece(const chunk_call& call, std::int64_t begin, std::int64_t end, loomy_range_fn fn,
+int run_in_one_piece(const loomy_call& call, std::int64_t begin, std::int64_t end, loomy_range_fn fn,
                      void* context) {
+    const chunk_call& chunk = chunk_call::of(&call);
     chunk_call piece{};
-    static_cast<loomy_call&>(piece) = call;
-    piece.where = call.where;
+    static_cast<loomy_call&>(piece) = chunk;
+    piece.launch = call.launch;
+    piece.host = &piece;
+    piece.where = chunk.where;
+    piece.errors = chunk.errors;
     piece.begin = begin;
     piece.end = end;
     piece.chunk = -1;
@@ -51,10 +51,10 @@ first_failure* failure_of_loop(const chunk_call& chunk) {
 }
 
 int set_error(const loomy_call* call, int code, const char* message, std::size_t length) {
-    return owner_of(call->launch).report(code, {message, length}, {call->begin, call->end});
+    return launch::of(call->launch).report(code, {message, length}, {call->begin, call->end});
 }
 int set_launch_error(const loomy_launch* record, int code, const char* message, std::size_t length) {
-    return owner_of(record).report(code, {message, length}, {0, record->total});
+    return launch::of(record).report(code, {message, length}, {0, record->total});
 }
 int should_stop(const loomy_call* call) {
     return loomy_should_stop(call);
@@ -93,10 +93,9 @@ int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end
         return LOOMY_EVALUE;
     }
     frame& on = *chunk.where;
-    launch& outer = owner_of(call.launch);
-    const job_handle<nested_loop> loop(new (std::nothrow)
-                                           nested_loop(on.owner, begin, end, grain, outer, fn, context));
-    if (!loop) return run_in_one_piece(chunk, begin, end, fn, context);
+    const job_handle<nested_loop> loop(
+        new (std::nothrow) nested_loop(on.owner, begin, end, grain, *call.launch, fn, context));
+    if (!loop) return run_in_one_piece(call, begin, end, fn, context);
     loop->list_in_outer();
     {
         frame nested(on.owner, on.where, on.env, false);
@@ -109,7 +108,7 @@ int run_nested_loop(const loomy_call& call, std::int64_t begin, std::int64_t end
     if (end_of_it.as != phase::done) return LOOMY_CANCELLED;
     if (end_of_it.code == LOOMY_OK) return LOOMY_OK;
     if (first_failure* const kept = failure_of_loop(chunk))
-        kept->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error());
+        kept->keep(end_of_it.code, end_of_it.message, end_of_it.where, loop->take_foreign_error(), true);
     return end_of_it.code;
 }
 

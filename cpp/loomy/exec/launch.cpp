@@ -10,6 +10,8 @@
 namespace loomy {
 namespace {
 
+constexpr std::uint64_t known_flags = LOOMY_K_USES_PYTHON | LOOMY_K_SERIAL | LOOMY_K_NOEXCEPT | LOOMY_K_FIXED;
+
 std::uint32_t most_participants(const pool& home, bool serial) noexcept {
     // A pool that drains has no size any more, but workers.
     return serial ? 1 : std::max({home.size(), home.workers(), 1u});
@@ -35,6 +37,7 @@ const char* kernel_fault(const loomy_kernel* kernel) noexcept {
     if ((kernel->abi >> 16) != LOOMY_ABI_MAJOR)
         return "it was built for another major version of loomy/kernel.h; build it again";
     if (kernel->run == nullptr) return "it has no run function";
+    if ((kernel->flags & ~known_flags) != 0) return "it has a flag that this version of loomy does not know";
     return nullptr;
 }
 
@@ -57,10 +60,11 @@ launch::launch(pool& home, const launch_request& what, ends how)
     record_.nargs = what.nargs;
     record_.args = what.args;
     record_.user_data = what.user_data != nullptr ? what.user_data : what.kernel->user_data;
-    record_.owner = this;
+    record_.host = this;
 }
 
-launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer, loomy_run_fn part)
+launch::launch(pool& home, std::int64_t total, std::int64_t grain, const loomy_launch& outer,
+               loomy_run_fn part)
     : shared_job(static_cast<std::uint64_t>(total), native),
       home_(ref<pool>::share(&home)),
       run_(part),
@@ -69,17 +73,17 @@ launch::launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer
       ends_(ends::with_its_chunks),
       cost_(nullptr),
       before_ps_(0),
-      outer_(&outer) {
-    static_cast<loomy_launch&>(record_) = outer.record_;
+      outer_(&of(&outer)) {
+    record_ = outer_->record_; // the kernel's copy may be one of an older, shorter struct
+    record_.nargs = outer.nargs;
+    record_.args = outer.args;
+    record_.user_data = outer.user_data;
+    record_.state = outer.state;
     record_.stop = reinterpret_cast<const std::uint32_t*>(&stop_);
     record_.total = total;
     record_.n_chunks = 0;
     record_.num_workers = most_participants(home, false);
-    record_.owner = this;
-}
-
-launch::~launch() {
-    if (void* const error = failure_.take_foreign()) interpreter.drop_error(error);
+    record_.host = this;
 }
 
 // Before the first chunk.
@@ -87,12 +91,11 @@ launch::~launch() {
 bool launch::prepare() {
     prepared_ = true;
     if (kernel_ == nullptr || kernel_->prepare == nullptr) return size() != 0;
+    const chunk_call nowhere = as_one_chunk();
     std::string escaped;
     const int status = call_guarded([&] { return kernel_->prepare(&record_, &record_.state); }, escaped);
-    if (status == LOOMY_OK) return size() != 0;
+    if (status == LOOMY_OK && !nowhere.errors.raised()) return size() != 0;
     prepared_ = false; // nothing to finish
-    chunk_call nowhere{};
-    nowhere.end = record_.total;
     chunk_failed(nowhere, status, escaped);
     return false;
 }
@@ -111,13 +114,23 @@ void launch::call_finish() {
     const bool whole = units_run_.load(std::memory_order_relaxed) == size() &&
                        !chunk_stopped_.load(std::memory_order_relaxed);
     const int before = failure_.happened() ? failure_.code() : whole ? LOOMY_OK : LOOMY_CANCELLED;
+    const chunk_call nowhere = as_one_chunk();
     std::string escaped;
     const int status =
         call_guarded([&] { return kernel_->finish(&record_, record_.state, before); }, escaped);
-    if (before != LOOMY_OK || status == LOOMY_OK) return;
-    chunk_call nowhere{};
-    nowhere.end = record_.total;
-    chunk_failed(nowhere, status, escaped);
+    if (before != LOOMY_OK) {
+        nowhere.errors.drop();
+    } else if (status != LOOMY_OK || nowhere.errors.raised()) {
+        chunk_failed(nowhere, status, escaped);
+    }
+}
+
+void launch::forget_attempt() {
+    call_finish();
+    failure_.forget();
+    stop_.store(0, std::memory_order_relaxed);
+    chunk_stopped_.store(false, std::memory_order_relaxed);
+    record_.state = nullptr;
 }
 
 void launch::ended(frame* where) {
@@ -149,7 +162,8 @@ void launch::ended(frame* where) {
 launch_outcome launch::outcome() const noexcept {
     const phase now = state();
     if (now != phase::done) return {now};
-    if (failure_.happened()) return {phase::done, failure_.code(), failure_.message(), failure_.where()};
+    if (failure_.happened())
+        return {phase::done, failure_.code(), failure_.message(), failure_.where(), failure_.is_of_loop()};
     return {outcome_};
 }
 
@@ -242,25 +256,38 @@ int launch::report(int code, std::string_view message, index_range where) noexce
     return code;
 }
 
+// What prepare and finish are called as.
+chunk_call launch::as_one_chunk() const noexcept {
+    chunk_call whole{};
+    whole.end = record_.total;
+    whole.errors = error_watch::of_this_thread();
+    return whole;
+}
+
 void launch::chunk_failed(const chunk_call& call, int status, std::string_view escaped) {
+    void* foreign = call.errors.take();
+    if (foreign != nullptr && (status == LOOMY_OK || status == LOOMY_CANCELLED)) status = LOOMY_EPYTHON;
+    if (status == LOOMY_OK) return;                      // it left one, but the interpreter is going away
+    if (foreign != nullptr && status != LOOMY_EPYTHON) { // the kernel has said what is wrong
+        interpreter.drop_error(std::exchange(foreign, nullptr));
+    }
     if (status == LOOMY_CANCELLED) {
         chunk_stopped_.store(true, std::memory_order_relaxed);
         raise(stop_cancelled);
         return;
     }
-    void* foreign = nullptr;
     std::string_view message = escaped;
     index_range where{call.begin, call.end};
+    bool is_of_loop = false;
     const std::unique_ptr<first_failure> of_loop = std::move(call.of_loop);
-    if (of_loop != nullptr && of_loop->code() == status) {
+    if (foreign == nullptr && of_loop != nullptr && of_loop->code() == status) {
         foreign = of_loop->take_foreign();
         message = of_loop->message();
         where = of_loop->where();
-    } else if (status == LOOMY_EPYTHON && interpreter.take_error != nullptr) {
-        foreign = interpreter.take_error();
+        is_of_loop = of_loop->is_of_loop();
     }
     if (failure_.claim()) {
-        failure_.keep(status, message, where, foreign);
+        failure_.keep(status, message, where, foreign, is_of_loop);
     } else if (foreign != nullptr) {
         interpreter.drop_error(foreign);
     }

@@ -10,6 +10,7 @@
 #include "loomy/exec/pool.hpp"
 #include "loomy/exec/shared_job.hpp"
 #include "loomy/kernel.h"
+#include "loomy/kernel/error_watch.hpp"
 #include "loomy/kernel/failure.hpp"
 #include "loomy/kernel/pace.hpp"
 #include "loomy/kernel/partition.hpp"
@@ -22,17 +23,15 @@ class launch;
 // A chunk as its kernel sees it, and what the host has to know of it.
 struct chunk_call : loomy_call {
     frame* where;
-    // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. The
-    // chunk's own thread only.
+    // The error of the last loop inside it that failed: what a chunk means that returns the loop's code. A
+    // chunk that makes nothing of it leaves it to nobody. The chunk's own thread only.
     mutable std::unique_ptr<first_failure> of_loop;
+    error_watch errors; // of the thread it runs on
 
-    // What kernels see as const is the runner's own.
+    // Of what a kernel has, which may be a copy.
     [[nodiscard]] static chunk_call& of(const loomy_call* seen) noexcept {
-        return const_cast<chunk_call&>(static_cast<const chunk_call&>(*seen));
+        return *static_cast<chunk_call*>(seen->host);
     }
-};
-struct launch_record : loomy_launch {
-    class launch* owner;
 };
 
 // What to launch. All that is pointed to stays valid until launch::released.
@@ -55,7 +54,8 @@ struct launch_outcome {
     phase as = phase::done;
     int code = LOOMY_OK;           // done: LOOMY_OK or the first error
     std::string_view message = {}; // of the error; the launch has it. For LOOMY_EPANIC, the C++ exception
-    index_range where{0, 0};       // the items of the chunk that failed
+    index_range where{0, 0};       // the items of the chunk that failed,
+    bool is_of_loop = false;       // or of a part of a loop inside it
 };
 
 // One run of a kernel: one job in the books, with chunks that any number of workers claim. It is run detached
@@ -81,6 +81,10 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] bool has_started() const noexcept { return !is_untouched(); }
     [[nodiscard]] const loomy_launch& shared_part() const noexcept { return record_; }
     [[nodiscard]] pool& home() const noexcept { return *home_; }
+    // Whose part a kernel has, or a copy of it.
+    [[nodiscard]] static launch& of(const loomy_launch* seen) noexcept {
+        return *static_cast<launch*>(seen->host);
+    }
 
     // The scheduler's side.
 
@@ -106,9 +110,9 @@ class launch : public shared_job, private cancel_token::callback {
     int report(int code, std::string_view message, index_range where) noexcept;
 
   protected:
-    // A loop inside a chunk of `outer`.
-    launch(pool& home, std::int64_t total, std::int64_t grain, launch& outer, loomy_run_fn part);
-    virtual ~launch();
+    // A loop inside a chunk, which sees `outer`.
+    launch(pool& home, std::int64_t total, std::int64_t grain, const loomy_launch& outer, loomy_run_fn part);
+    virtual ~launch() = default;
 
     // No chunk runs any more, and what the request pointed to is not used again. Once, before the answer is
     // given (unless it was abandoned), on any thread, detached or not.
@@ -135,8 +139,13 @@ class launch : public shared_job, private cancel_token::callback {
     [[nodiscard]] std::uint64_t items_in(std::uint64_t units) const noexcept;
     [[nodiscard]] std::uint64_t run_claimed(chunk_call& call, range units);
     void run_chunk(chunk_call& call);
+    // Or left an error of the interpreter's, whatever its status is.
     void chunk_failed(const chunk_call& call, int status, std::string_view escaped);
+    [[nodiscard]] chunk_call as_one_chunk() const noexcept;
     void call_finish();
+    // It found no place and nobody knows of it: the next attempt begins anew, whatever finish says of this
+    // one.
+    void forget_attempt();
     void raise(std::uint32_t why) noexcept;
     [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed) != 0; }
     [[nodiscard]] bool is_nested() const noexcept { return outer_ != nullptr; }
@@ -153,7 +162,7 @@ class launch : public shared_job, private cancel_token::callback {
     static constexpr std::uint32_t stop_refused = 4;
 
     const ref<pool> home_;
-    launch_record record_{};
+    loomy_launch record_{};
     const loomy_run_fn run_;
     const loomy_kernel* const kernel_; // null of a nested loop
     const partition split_;

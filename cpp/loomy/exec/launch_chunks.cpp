@@ -45,7 +45,9 @@ std::uint64_t launch::take_part(frame& where) {
     call.struct_size = sizeof(loomy_call);
     call.worker = worker;
     call.launch = &record_;
+    call.host = &call;
     call.where = &where;
+    call.errors = error_watch::of_this_thread();
     pace speed(split_.least_claim(), record_.num_workers, known_ps_per_unit());
     bool invited = false;
     std::uint64_t done = 0;
@@ -108,10 +110,11 @@ std::uint64_t launch::run_claimed(chunk_call& call, range units) {
 inline void launch::run_chunk(chunk_call& call) {
     scratch_arena& scratch = call.where->where.scratch;
     const scratch_arena::mark before = scratch.here();
+    call.of_loop.reset(); // of the chunk before
     std::string escaped;
     const int status = call_guarded([&] { return run_(&call); }, escaped);
     scratch.release_to(before);
-    if (status != LOOMY_OK) [[unlikely]]
+    if (status != LOOMY_OK || call.errors.raised()) [[unlikely]]
         chunk_failed(call, status, escaped);
 }
 

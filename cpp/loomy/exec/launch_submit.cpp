@@ -70,7 +70,7 @@ submitted launch_queued(pool& on, launch& what, const ref<cancel_token>& token) 
     if (on.closed()) return submitted::closed;
     if (what.prepare()) {
         const submitted answer = what.submit_to(on, token);
-        if (answer == submitted::full) what.call_finish();
+        if (answer == submitted::full) what.forget_attempt();
         return answer;
     }
     what.end_without_chunks();
@@ -91,7 +91,7 @@ submitted launch_sharing(pool& on, launch& what, worker_env& env, const ref<canc
     slot* const borrowed = borrow_patiently(on);
     if (borrowed == nullptr) {
         const submitted answer = what.submit_to(on, token);
-        if (answer == submitted::full) what.call_finish();
+        if (answer == submitted::full) what.forget_attempt();
         return answer;
     }
     submitted answer{};

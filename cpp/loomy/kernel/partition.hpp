@@ -33,11 +33,10 @@ class partition {
           least_(chunks_ > 0 ? total / chunks_ : 0),
           longer_(chunks_ > 0 ? total % chunks_ : 0) {}
 
-    // Depends on total and grain alone.
+    // Depends on total and grain alone. No chunk is shorter than the grain, unless all of it is.
     [[nodiscard]] static constexpr partition fixed(std::int64_t total, std::int64_t grain) noexcept {
         const std::int64_t least = std::max<std::int64_t>(grain, 1);
-        const std::int64_t wanted = total / least + (total % least != 0 ? 1 : 0);
-        return {total, std::min(wanted, usual_chunks), grain};
+        return {total, std::clamp<std::int64_t>(total / least, 1, usual_chunks), grain};
     }
 
     [[nodiscard]] constexpr std::int64_t total() const noexcept { return total_; }

@@ -14,7 +14,8 @@ scratch_arena::~scratch_arena() {
 void* scratch_arena::take(std::size_t bytes, std::size_t align) noexcept {
     if (align == 0) align = alignof(std::max_align_t);
     if (!std::has_single_bit(align)) return nullptr;
-    if (bytes > std::numeric_limits<std::size_t>::max() / 4 - align) return nullptr;
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max() / 4; // sums of a few do not overflow
+    if (bytes > most || align > most) return nullptr;
     bytes = std::max<std::size_t>(bytes, 1);
     for (std::size_t index = current_, used = used_; index < blocks_.size(); ++index, used = 0) {
         const auto start = reinterpret_cast<std::uintptr_t>(blocks_[index].start);

@@ -14,6 +14,9 @@ Array: TypeAlias = npt.NDArray[Any]
 # Numbers, dates and times, without Python objects, strings or anything that a user may have defined.
 PLAIN = frozenset("?bhilqpBHILQPefdgFDGmM")
 
+# NumPy's own scalars of these. Types derived from them may have their own __array_ufunc__, or __array_wrap__.
+PLAIN_SCALARS = frozenset(np.dtype(char).type for char in PLAIN)
+
 WEAK = (int, float, complex)  # Python's own scalars, which do not widen the type of an array
 SCALARS = (bool, *WEAK)
 
@@ -75,10 +78,7 @@ def as_operand(given: Any) -> Any:
         return given if given.dtype.char in PLAIN else None
     if type(given) in SCALARS:
         return given
-    if isinstance(given, (np.number, np.bool_, np.datetime64, np.timedelta64)):
-        scalar = np.asarray(given)
-        return scalar if scalar.dtype.char in PLAIN else None
-    return None
+    return np.asarray(given) if type(given) in PLAIN_SCALARS else None
 
 
 def take_outputs(

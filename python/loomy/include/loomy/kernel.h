@@ -1,9 +1,10 @@
 /* loomy/kernel.h: the stable C ABI of native kernels. C99, C11, C++11; no Python.h.
  *
  * A kernel is a function that loomy's workers run over an iteration range, in chunks, without the GIL. This
- * header is all that a library of kernels needs; it links against nothing. Structs only grow at their end and
- * begin with their size, so old kernels run in new hosts and the other way round: look with LOOMY_HAS before
- * you use a member that is newer than 1.0. */
+ * header is all that a library of kernels needs; it links against nothing. Structs that begin with their size
+ * only grow at their end, so old kernels run in new hosts and the other way round: look with LOOMY_HAS before
+ * you use a member that is newer than 1.0. loomy_dtype and loomy_buffer, of which there are arrays, never
+ * change. */
 #ifndef LOOMY_KERNEL_H
 #define LOOMY_KERNEL_H
 
@@ -44,7 +45,7 @@ typedef enum loomy_status {
     LOOMY_EZERODIV = -7,      /* ZeroDivisionError */
     LOOMY_EOS = -8,           /* OSError */
     LOOMY_ENOTIMPL = -9,      /* NotImplementedError */
-    LOOMY_EPYTHON = -10,      /* a Python error is set on this thread (LOOMY_K_USES_PYTHON) */
+    LOOMY_EPYTHON = -10,      /* the Python error that is set on this thread (LOOMY_K_USES_PYTHON) */
     LOOMY_EPANIC = -11,       /* WorkerPanic: a C++ exception left the kernel; set by the host */
     LOOMY_EUNAVAILABLE = -12, /* the host is closed or its interpreter is going away */
     LOOMY_STATUS_IS_AN_INT = 0x7fffffff
@@ -90,28 +91,43 @@ typedef struct loomy_launch {
     const loomy_buffer* args;
     void* user_data; /* of the kernel, or the context of its capsule */
     void* state;     /* from prepare() */
+    void* host;      /* the host's own; a copy of the struct has it too */
 } loomy_launch;
 
-/* One chunk of a launch: do the items begin ... end - 1. Valid until the function returns. */
+/* One chunk of a launch: do the items begin ... end - 1. Valid until the function returns, on its thread.
+ *
+ * A kernel that calls another one may hand it a copy, with other items, and with a copy of the launch that
+ * has other args, user_data or state. The host takes a copy for the chunk that it was copied from: stop,
+ * errors, scratch memory and loops are that one's, and parts of a loop see what the copy has. */
 struct loomy_call {
     uint32_t struct_size;
-    uint32_t worker; /* below launch->num_workers; no two chunks that run at the same time have the same */
+    uint32_t worker; /* below launch->num_workers; no two chunks of it that run at the same time have the
+                        same. Parts of a nested loop are numbered anew for each loop */
     int64_t begin, end;
     int64_t chunk; /* of a fixed partition: 0 ... n_chunks - 1, each once; otherwise -1 */
     const loomy_launch* launch;
+    void* host; /* the host's own; a copy of the struct has it too */
 };
 
 typedef int (*loomy_run_fn)(const loomy_call* call);
-/* Once for each finish, on the launching thread, before any chunk; what it leaves in *state is launch->state.
- * Where it fails nothing runs, and finish is not called. */
+/* On the launching thread, before any chunk; what it leaves in *state is launch->state. Where it fails
+ * nothing runs, and finish is not called. Once for each attempt to launch: one that finds the pool full is
+ * followed by its finish and, when there may be a place, by prepare again. */
 typedef int (*loomy_prepare_fn)(const loomy_launch* launch, void** state);
-/* Once, after the last chunk, if prepare succeeded or there is none; also where nothing could be started
- * after all. `status` is what the chunks came to. Returns what the launch is to come to; an error of the
- * chunks stays. */
+/* Once for each prepare that succeeded, or for each attempt if there is none: after the last chunk, or where
+ * nothing could be started after all, with LOOMY_CANCELLED. `status` is what the chunks came to. Returns what
+ * the launch is to come to; an error of the chunks stays, and what it says of an attempt that found the pool
+ * full is forgotten. */
 typedef int (*loomy_finish_fn)(const loomy_launch* launch, void* state, int status);
 /* A part of a nested loop. The call is its own: begin and end, a worker below call->launch->num_workers, its
  * own errors and scratch memory; args, user_data and state are those of the chunk it is nested in. */
 typedef int (*loomy_range_fn)(const loomy_call* call, void* context);
+
+/* Python errors. What runs on a thread that Python knows may set one, and may return with it: run, a part of
+ * a nested loop, prepare or finish, whether it returned LOOMY_EPYTHON, LOOMY_OK or LOOMY_CANCELLED. The host
+ * looks after each, takes the error off the thread and makes it the launch's. With another error status, that
+ * is what the launch fails with, and the Python error is dropped. Do not call parallel_for with an error set:
+ * it may run Python jobs on this thread. */
 
 /* What the host does for a chunk, on the chunk's own thread. None of it needs the GIL. */
 struct loomy_api {
@@ -136,6 +152,7 @@ struct loomy_api {
     int (*set_launch_error)(const loomy_launch* launch, int code, const char* message, size_t length);
 };
 
+/* All other bits are reserved for later versions: a host refuses a kernel with one that it does not know. */
 enum {
     LOOMY_K_USES_PYTHON = 1u, /* may call PyGILState_Ensure, or leave a Python error on its thread */
     LOOMY_K_SERIAL = 2u,      /* never run two chunks of one launch at the same time */
@@ -162,7 +179,10 @@ typedef struct loomy_kernel {
     loomy_prepare_fn prepare; /* or null */
     loomy_finish_fn finish;   /* or null */
     void* user_data;
-    int64_t grain; /* fewest items in a chunk, but for the last; 0: the host decides */
+    /* Fewest items in a chunk; 0: the host decides. The last chunk may have fewer, but not one of
+     * LOOMY_K_FIXED unless there are not so many items. A caller who says how many chunks says how large they
+     * are. */
+    int64_t grain;
     uint64_t flags;
 } loomy_kernel;
 

@@ -224,6 +224,8 @@ struct dtype : dtype_of_class<T> {};
 template <class T>
 struct dtype<std::complex<T>> {
     static constexpr char kind = 'c';
+    static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                  "a kernel's complex elements are std::complex<float> or std::complex<double>");
 };
 
 // Text made by the compiler, so that kernels are constants.
