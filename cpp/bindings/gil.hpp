@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #if defined(__SANITIZE_THREAD__)
 extern "C" void __tsan_acquire(void* address);
@@ -54,9 +55,20 @@ inline std::atomic<std::uint32_t> draining_workers{0};
     return PyThreadState_GetDict();
 }
 
+// What CPython keeps of this thread. Attached. It takes a call into CPython and from there another: where
+// each nanosecond counts it is asked for once.
+[[nodiscard]] inline PyThreadState* this_thread() noexcept {
+    return PyThreadState_Get();
+}
+
 // The contextvars context this thread is in; borrowed, null if there has been none yet.
 [[nodiscard]] inline PyObject* current_context() noexcept {
-    return PyThreadState_Get()->context;
+    return this_thread()->context;
+}
+
+// A copy of it: a new reference, null with an error set.
+[[nodiscard]] inline PyObject* copy_context(const PyThreadState* thread) {
+    return thread->context != nullptr ? PyContext_Copy(thread->context) : PyContext_CopyCurrent();
 }
 
 // Attached -> detached. Every detach is undone on the same thread.
@@ -185,6 +197,31 @@ class nested_call {
     nested_call() noexcept {}
     ~nested_call() {}
 #endif
+};
+
+// The exceptions that this thread is in the middle of handling (sys.exc_info()), hidden from what it calls in
+// between. CPython keeps a chain of them, with a link for each generator and coroutine that the thread is
+// inside of; ours is one that ends the chain. Attached. Not a guard: a thread that is unwound at exit has no
+// state to restore them on.
+class handled_exceptions {
+  public:
+    void hide(PyThreadState* thread) noexcept {
+        for (const _PyErr_StackItem* one = thread->exc_info; one != nullptr; one = one->previous_item) {
+            if (one->exc_value == nullptr || one->exc_value == Py_None) continue;
+            hidden_ = std::exchange(thread->exc_info, &nothing_);
+            return;
+        }
+    }
+    // In the same frame that hid them.
+    void restore() noexcept {
+        if (hidden_ == nullptr) return;
+        this_thread()->exc_info = std::exchange(hidden_, nullptr);
+        Py_CLEAR(nothing_.exc_value); // after an except clause it may be None
+    }
+
+  private:
+    _PyErr_StackItem nothing_{};
+    _PyErr_StackItem* hidden_ = nullptr;
 };
 
 // Attached in this scope, whatever thread this is and whether or not it was. Not to be used once the

@@ -6,6 +6,7 @@
 #include "context.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
+#include "hidden_surroundings.hpp"
 #include "invoke.hpp"
 #include "loomy/base/clock.hpp"
 #include "pool_object.hpp"
@@ -41,7 +42,10 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     home.core->count_submitted(1);
     stats.started.add();
     stats.inlined.add();
-    PyObject* const context = copy_context(home);
+    PyThreadState* const thread = gil::this_thread();
+    hidden_surroundings around;
+    around.hide(thread);
+    PyObject* const context = home.copy_context ? gil::copy_context(thread) : nullptr;
     PyObject* const target = home.target();
     PyObject* const table = home.has_job_hooks() ? home.hooks() : nullptr;
     const bool timed = table != nullptr || stats.should_time();
@@ -73,6 +77,7 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     }
     (failure == nullptr ? stats.completed : stats.failed).add();
     stats.finished.add();
+    around.restore();
     if (failure != nullptr) {
         errors::put_back(failure);
     }
