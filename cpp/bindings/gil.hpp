@@ -55,20 +55,19 @@ inline std::atomic<std::uint32_t> draining_workers{0};
     return PyThreadState_GetDict();
 }
 
-// What CPython keeps of this thread. Attached. It takes a call into CPython and from there another: where
-// each nanosecond counts it is asked for once.
+// What CPython keeps of this thread. Attached.
 [[nodiscard]] inline PyThreadState* this_thread() noexcept {
     return PyThreadState_Get();
+}
+
+// The frame that this thread is executing; borrowed, null outside Python code.
+[[nodiscard]] inline PyFrameObject* current_frame() {
+    return PyEval_GetFrame();
 }
 
 // The contextvars context this thread is in; borrowed, null if there has been none yet.
 [[nodiscard]] inline PyObject* current_context() noexcept {
     return this_thread()->context;
-}
-
-// A copy of it: a new reference, null with an error set.
-[[nodiscard]] inline PyObject* copy_context(const PyThreadState* thread) {
-    return thread->context != nullptr ? PyContext_Copy(thread->context) : PyContext_CopyCurrent();
 }
 
 // Attached -> detached. Every detach is undone on the same thread.
@@ -205,23 +204,24 @@ class nested_call {
 // state to restore them on.
 class handled_exceptions {
   public:
-    void hide(PyThreadState* thread) noexcept {
-        for (const _PyErr_StackItem* one = thread->exc_info; one != nullptr; one = one->previous_item) {
-            if (one->exc_value == nullptr || one->exc_value == Py_None) continue;
-            hidden_ = std::exchange(thread->exc_info, &nothing_);
-            return;
-        }
+    [[nodiscard]] static bool any() noexcept {
+        for (const _PyErr_StackItem* one = this_thread()->exc_info; one != nullptr; one = one->previous_item)
+            if (one->exc_value != nullptr && one->exc_value != Py_None) return true;
+        return false;
+    }
+    void hide() noexcept {
+        nothing_ = {};
+        hidden_ = std::exchange(this_thread()->exc_info, &nothing_);
     }
     // In the same frame that hid them.
     void restore() noexcept {
-        if (hidden_ == nullptr) return;
-        this_thread()->exc_info = std::exchange(hidden_, nullptr);
+        this_thread()->exc_info = hidden_;
         Py_CLEAR(nothing_.exc_value); // after an except clause it may be None
     }
 
   private:
-    _PyErr_StackItem nothing_{};
-    _PyErr_StackItem* hidden_ = nullptr;
+    _PyErr_StackItem nothing_; // as the next, only while they are hidden
+    _PyErr_StackItem* hidden_;
 };
 
 // Attached in this scope, whatever thread this is and whether or not it was. Not to be used once the

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <utility>
+#include <Python.h>
 
 #include "event_loop.hpp"
 #include "gil.hpp"
@@ -14,20 +14,22 @@ namespace loomy::py {
 // handled_exceptions is none.
 class hidden_surroundings {
   public:
-    // Attached, with no error set.
-    void hide(PyThreadState* thread = gil::this_thread()) {
-        exceptions_.hide(thread);
-        if (!asyncio_absence::was_seen()) loop_ = hide_running_loop();
+    // Attached, with no error set. Mostly there is nothing to hide.
+    void hide() {
+        if (gil::handled_exceptions::any() || !asyncio_absence::was_seen()) hide_what_there_is();
     }
     // In the same frame, attached, with no error set: what the job raised is passed on afterwards.
     void restore() {
-        exceptions_.restore();
-        if (loop_ != nullptr) show_running_loop(std::exchange(loop_, nullptr));
+        if (hides_) show();
     }
 
   private:
+    void hide_what_there_is();
+    void show();
+
+    bool hides_ = false;
     gil::handled_exceptions exceptions_;
-    PyObject* loop_ = nullptr;
+    PyObject* loop_; // null if none ran; as the exceptions, only while they are hidden
 };
 
 } // namespace loomy::py

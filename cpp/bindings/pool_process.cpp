@@ -42,10 +42,9 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     home.core->count_submitted(1);
     stats.started.add();
     stats.inlined.add();
-    PyThreadState* const thread = gil::this_thread();
     hidden_surroundings around;
-    around.hide(thread);
-    PyObject* const context = home.copy_context ? gil::copy_context(thread) : nullptr;
+    around.hide();
+    PyObject* const context = copy_context(home);
     PyObject* const target = home.target();
     PyObject* const table = home.has_job_hooks() ? home.hooks() : nullptr;
     const bool timed = table != nullptr || stats.should_time();
