@@ -341,7 +341,7 @@ def broken(call: Callable[[Any], Any]) -> Ask:
         broken(lambda e: e.map(int, ["1"])),
         broken(lambda e: e.map(int, iter(["1"]))),
         broken(lambda e: (e.shutdown(), e.submit(int))),
-        broken(lambda e: e.submit(int) if e._broken is True else raise_it(BrokenThreadPool(e._broken))),
+        broken(lambda e: raise_it(BrokenThreadPool(e._broken))),
         broken(None),  # type: ignore[arg-type]
     ],
 )
