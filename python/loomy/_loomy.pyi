@@ -497,5 +497,5 @@ class ExecutorBase:
     _max_workers: int
     _shutdown: bool
     _threads: AbstractSet[Thread]
-    _broken: Literal[False] | str
+    _broken: bool  # as typeshed has it; the message, once it is broken
     def _stats(self) -> _Stats: ...
