@@ -35,8 +35,7 @@ struct call_limits {
 };
 
 // What is said of an executor whose initializer failed, in the standard library's words.
-inline constexpr char broken_message[] =
-    "A thread initializer failed, the thread pool is not usable anymore";
+inline constexpr char broken_message[] = "A thread initializer failed, the thread pool is not usable anymore";
 // The exception that says it: new reference, or null with an error set.
 [[nodiscard]] PyObject* broken_error();
 // Sets PoolNotRunning, or what a broken executor raises. Returns null.
