@@ -21,12 +21,18 @@ USES = {
     "subprocess": PROCESS,
     "assert_soon_interrupted": PROCESS,
     "unraisable_errors": "sys.unraisablehook is the process's",
+    "unraisablehook": "sys.unraisablehook is the process's",
     "excepthook": "threading.excepthook is the process's",
     "settrace": "tracing is the process's",
     "setprofile": "profiling is the process's",
     "setswitchinterval": "the switch interval is the process's",
     "signal": SIGNALS,
+    "jobs_of": "counts the jobs of a pool that the fixture lends to all",
     "get_objects": "counts the objects of the process",
+    "active_count": "counts the threads of the process",
+    "default_pool": "the default pool is the process's",
+    "getLogger": "loggers are the process's",
+    "monitoring": "the tools of sys.monitoring are the process's",
     "sched_setaffinity": "binds threads to a CPU, whoever else runs",
 }
 
@@ -37,9 +43,17 @@ FIXTURES = {
 
 MODULES: dict[str, str] = {}
 
+OF_TO_THREAD = "fills the threads of aio.to_thread, which are the process's"
+DEFERRED = "what a native thread leaves, the main thread lets go of; that one waits for the plugin's"
+
 TESTS: dict[str, str] = {
+    "test_aio.test_a_call_that_has_not_started_when_it_is_cancelled_never_does": OF_TO_THREAD,
+    "test_aio_inside_jobs.test_to_thread_inside_to_thread_runs_on_other_threads": OF_TO_THREAD,
     "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
     "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
+    "test_kernels_lifetime.test_03_bytearray_can_be_resized_soon_after_a_dropped_result": DEFERRED,
+    "test_kernels_lifetime.test_03_weakrefs_to_arguments_die_soon_after_a_dropped_result": DEFERRED,
+    "test_threads.test_threads_of_an_idle_pool_are_never_scheduled": "looks at the threads of the process",
 }
 
 

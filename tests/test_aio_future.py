@@ -441,6 +441,63 @@ def test_a_comparison_that_raises_while_a_callback_is_taken_back() -> None:
         result.cancel()
 
 
+# Where no loop runs it is an awaitable: for a loop that is yet to run, asyncio makes a task of it.
+
+
+def test_a_loop_runs_until_a_result_is_complete() -> None:
+    loop = asyncio.new_event_loop()
+    with Gate() as gate, Pool(gate.block, size=1) as pool:
+        loop.call_later(0.01, gate.open)
+        assert loop.run_until_complete(pool.process_async(1)) == 1
+        result = pool.process_async(2)
+        result.wait(WAIT)
+        assert loop.run_until_complete(result) == 2  # it has ended already
+    with Pool(failing, size=1) as pool, pytest.raises(ValueError, match="job 3"):
+        loop.run_until_complete(pool.process_async(3))
+    loop.close()
+
+
+def test_a_task_of_a_result_for_a_loop_that_does_not_run_yet() -> None:
+    loop = asyncio.new_event_loop()
+    with Pool(double, size=1) as pool:
+        result = pool.process_async(1)
+        assert not asyncio.isfuture(result)
+        task = asyncio.ensure_future(result, loop=loop)
+        assert isinstance(task, asyncio.Task)
+        assert loop.run_until_complete(task) == 2
+    with Pool(identity, size=0) as pool:
+        result = pool.process_async(1)
+        task = asyncio.ensure_future(result, loop=loop)
+        loop.call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        assert result.cancelled()
+    loop.close()
+
+
+def test_results_are_gathered_for_a_loop_that_does_not_run_yet() -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        with Pool(double, size=2) as pool:
+            gathered = asyncio.gather(*(pool.process_async(i) for i in range(3)))
+            assert loop.run_until_complete(gathered) == [0, 2, 4]
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def test_a_thread_without_a_loop_sees_no_future_while_others_do() -> None:
+    async def main() -> None:
+        with Pool(double, size=1) as pool:
+            result = pool.process_async(1)
+            assert asyncio.isfuture(result)
+            assert not Background(lambda: asyncio.isfuture(result)).result()
+            assert await result == 2
+
+    asyncio.run(main())
+
+
 # Contexts, loops, lifetimes
 
 

@@ -350,6 +350,7 @@ OUTPUT = {
     "queued_and_cancelled": ["ran"],
     "job_that_submits_another": ["first", "cannot schedule new futures after interpreter shutdown"],
     "thread_that_submits_after_the_main_thread_has_ended": ["ran"],  # reliability 30
+    "thread_that_a_job_starts": ["ran"],
     "submitting_in_atexit": ["ran"],
     "submitting_too_late": ["cannot schedule new futures after interpreter shutdown"],
     "no_thread_and_then_one": ["ran"],

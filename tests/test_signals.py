@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from typing import Any
 
 import pytest
-from helpers import WAIT, assert_soon_interrupted, run_script, scenarios_in
+from helpers import WAIT, Gate, assert_soon_interrupted, run_script, scenarios_in
 
-from loomy import Pool
+from loomy import AsyncResult, Executor, Pool
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs POSIX signals")
 
@@ -35,18 +38,62 @@ def test_other_signals_break_no_wait_and_shorten_no_timeout(call: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
-def test_workers_leave_signals_to_the_main_thread() -> None:
-    def blocked(_: int) -> set[int]:
-        return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
+def blocked(_: int = 0) -> set[int]:
+    return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
 
-    with Pool(blocked, size=1, affinity="worker") as pool:
-        assert {signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD} <= pool.process(1)
+
+@pytest.mark.parametrize("kind", [Pool, Executor])
+def test_workers_block_what_the_thread_blocks_that_starts_them(kind: Any) -> None:
+    def mask_of_a_worker() -> set[int]:
+        if kind is Pool:
+            with Pool(blocked, size=1, affinity="worker") as pool:
+                return pool.process(1)
+        with Executor(1) as executor:
+            return executor.submit(blocked).result(WAIT)
+
+    before = blocked()
+    assert mask_of_a_worker() == before
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    try:
+        assert mask_of_a_worker() == before | {int(signal.SIGUSR2)}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_workers_started_for_a_callback_of_a_deadline_block_no_more() -> None:
+    """The thread for deadlines blocks all signals: it starts the worker here."""
+    with Pool(blocked, size=1) as pool, Gate() as gate:
+        masks: list[AsyncResult[set[int]]] = []
+        told = threading.Event()
+
+        def submit(_: object) -> None:
+            masks.append(pool.process_async(0))
+            told.set()
+
+        with Pool(gate.block, size=1) as busy:
+            busy.process_async(0)
+            gate.wait_entered()
+            busy.process_async(0, timeout=0.01).add_done_callback(submit)
+            assert told.wait(WAIT)
+            assert masks[0].wait(WAIT) == blocked()
+            gate.open()
+
+
+def test_process_that_a_job_starts_can_be_terminated() -> None:
+    def job(_: int) -> int:
+        child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({WAIT})"])
+        try:
+            child.terminate()
+            return child.wait(WAIT / 2)
+        finally:
+            child.kill()
+            child.wait()
+
+    with Pool(job, size=1, affinity="worker") as pool:
+        assert pool.process(0) == -signal.SIGTERM
 
 
 def test_caller_that_runs_a_job_keeps_its_signal_mask() -> None:
-    def blocked(_: int) -> set[int]:
-        return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
-
     with Pool(blocked, size=1) as pool:
         assert pool.process(1) == blocked(1)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from helpers import WAIT, Gate, fail_on_negative, unraisable_errors, wait_until
+from loops import Run, as_coroutine, in_every_loop, soon
 
 from loomy import AsyncResult, Executor, Pool
 
@@ -164,6 +166,106 @@ def test_exception_that_its_caller_has_is_not_logged(
 ) -> None:
     with Pool(fail_on_negative, size=2, affinity=affinity) as pool:
         HEARD[way](pool)
+    gc.collect()
+    assert unretrieved(caplog) == []
+
+
+# A task whose cancellation comes at the same time as the job's failure: it is told of the cancellation, and
+# nobody can look at the error any more. asyncio says nothing of its futures there.
+
+
+async def wait_with_timeout(result: AsyncResult[int]) -> None:
+    async with asyncio.timeout(0.1):
+        await result
+
+
+async def wait_with_wait_for(result: AsyncResult[int]) -> None:
+    await asyncio.wait_for(result, 0.1)
+
+
+async def wait_for_coroutine(result: AsyncResult[int]) -> None:
+    await asyncio.wait_for(as_coroutine(result), 0.1)
+
+
+@pytest.mark.parametrize("wait", [wait_with_timeout, wait_with_wait_for, wait_for_coroutine])
+@in_every_loop
+def test_exception_of_a_job_that_fails_as_a_timeout_passes_is_not_logged(
+    run: Run[None], wait: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        with Gate() as gate:
+
+            def job(payload: int) -> int:
+                gate.block(payload)
+                raise ValueError("too late")
+
+            with Pool(job, size=1) as pool:
+                task = asyncio.create_task(wait(pool.process_async(1)))
+                await asyncio.sleep(0)  # a task that has not begun yet waits for nothing
+                await soon(lambda: pool.running == 1)
+
+                def fail() -> None:
+                    gate.open()
+                    wait_until(lambda: pool.running == 0)
+
+                # Both timers are due in the same turn: the job fails, then the timeout passes, and only in
+                # the next turn the loop hears of the job.
+                asyncio.get_running_loop().call_later(0, fail)
+                time.sleep(0.15)
+                with pytest.raises((TimeoutError, ValueError)):
+                    await task
+
+    run(main())
+    gc.collect()
+    assert unretrieved(caplog) == []
+
+
+@in_every_loop
+def test_exception_of_a_job_that_failed_before_its_task_was_cancelled_is_not_logged(
+    run: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        with Gate() as gate:
+
+            def job(payload: int) -> int:
+                gate.block(payload)
+                raise ValueError("first")
+
+            with Pool(job, size=1) as pool:
+                task = asyncio.create_task(as_coroutine(pool.process_async(1)))
+                await asyncio.sleep(0)  # a task that has not begun yet waits for nothing
+                await soon(lambda: pool.running == 1)
+                gate.wait_entered()
+                gate.open()
+                wait_until(lambda: pool.running == 0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    run(main())
+    gc.collect()
+    assert unretrieved(caplog) == []
+
+
+def test_exception_of_a_job_whose_task_is_cancelled_in_a_turn_before_it_looks_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def look(pool: Pool[int, int]) -> None:
+        good, failed = pool.process_async(1), pool.process_async(-1)
+        wait_until(lambda: good.done() and failed.done())
+        await good  # from now on a task may go on without suspending for so long
+        time.sleep(0.01)
+        await failed
+
+    async def main() -> None:
+        with Pool(fail_on_negative, size=1) as pool:
+            task = asyncio.create_task(look(pool))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
     gc.collect()
     assert unretrieved(caplog) == []
 

@@ -198,7 +198,8 @@ PyMethodDef methods[] = {
 // What asyncio takes for a future it does not wrap into a task, which would cost more than all the rest.
 PyGetSetDef attributes[] = {
     {"_asyncio_future_blocking", result_get_blocking, nullptr,
-     PyDoc_STR("False: asyncio knows a future by this attribute."), nullptr},
+     PyDoc_STR("False where an asyncio loop runs, else None: asyncio knows a future by this attribute."),
+     nullptr},
     {"_cancel_message", result_get_cancel_message, nullptr, PyDoc_STR("None; for asyncio.gather."), nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 

@@ -216,7 +216,13 @@ PyObject* result_make_cancelled_error(PyObject* self, PyObject*) {
     return cancelled_error(as_result(self)->job, "task_cancelled");
 }
 
+// None where no loop runs: to asyncio it is no future there, but an awaitable, which ensure_future, gather
+// and run_until_complete make a task of for a loop that is yet to run. Which loop a future is of, asyncio
+// would ask.
 PyObject* result_get_blocking(PyObject*, void*) {
+    event_loop* const loop = running_event_loop();
+    if (loop == nullptr) return PyErr_Occurred() == nullptr ? Py_NewRef(Py_None) : nullptr;
+    Py_DECREF(reinterpret_cast<PyObject*>(loop));
     Py_RETURN_FALSE;
 }
 

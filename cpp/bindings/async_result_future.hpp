@@ -7,7 +7,7 @@
 namespace loomy::py {
 
 // AsyncResult as asyncio sees it. It passes for a future of whatever loop runs on the thread that asks, so
-// gather, wait, wait_for, as_completed and shield take it as it is.
+// gather, wait, wait_for, as_completed and shield take it as it is; where none runs it is an awaitable.
 PyObject* result_add_done_callback(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* result_remove_done_callback(PyObject* self, PyObject* callback);
 PyObject* result_get_loop(PyObject* self, PyObject*);

@@ -152,6 +152,10 @@ PyObject* awaiter_throw(PyObject* self, PyObject* const* args, Py_ssize_t count)
         PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, got %zd", count);
         return nullptr;
     }
+    // The task that waits is told something else than how the job ended. If it failed at the same time, that
+    // is not what nobody looked at: a future's error is taken as seen as well once its task has been called
+    // back.
+    if (as_awaiter(self)->result != nullptr) as_awaiter(self)->result->job.note_error_was_seen();
     give_up(as_awaiter(self));
     PyObject* const type = args[0];
     if (!end_iteration(as_awaiter(self), type)) return nullptr;
@@ -238,8 +242,11 @@ PyObject* awaiter_cancelled(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_awaiter(self)->is_cancelled);
 }
 
+// None but for the moment between being yielded and being taken over by the task: to asyncio.isfuture() this
+// is no future then. Who passes the await itself to gather or ensure_future, as with a map's anext(), means
+// what it gives, as of any coroutine; it belongs to no loop yet, and result() would be empty.
 PyObject* awaiter_get_blocking(PyObject* self, void*) {
-    return PyBool_FromLong(as_awaiter(self)->is_blocking);
+    return Py_NewRef(as_awaiter(self)->is_blocking ? Py_True : Py_None);
 }
 
 int awaiter_set_blocking(PyObject* self, PyObject* value, void*) {

@@ -83,8 +83,10 @@ PyObject* make(PyObject* type, PyObject* cause, const char* format, ...) {
     return exception;
 }
 
-void wrap_stop_iteration(const char* message) {
-    if (PyErr_ExceptionMatches(PyExc_StopIteration) == 0) return;
+namespace {
+
+void wrap(PyObject* type, const char* message) {
+    if (PyErr_ExceptionMatches(type) == 0) return;
     PyObject* const raised = take_raised();
     PyObject* const wrapped = make(PyExc_RuntimeError, raised, "%s", message);
     if (wrapped != nullptr) PyException_SetContext(wrapped, Py_NewRef(raised)); // as PEP 479 does
@@ -92,6 +94,16 @@ void wrap_stop_iteration(const char* message) {
     if (wrapped == nullptr) return;
     raise(wrapped);
     Py_DECREF(wrapped);
+}
+
+} // namespace
+
+void wrap_stop_iteration(const char* message) {
+    wrap(PyExc_StopIteration, message);
+}
+
+void wrap_stop_async_iteration(const char* message) {
+    wrap(PyExc_StopAsyncIteration, message);
 }
 
 void report_unraisable(const char* what, PyObject* where) noexcept {

@@ -27,6 +27,8 @@ void put_back(PyObject* taken) noexcept;
 [[nodiscard]] PyObject* make(PyObject* type, PyObject* cause, const char* format, ...);
 // The StopIteration that is set, if one is, becomes a RuntimeError with it as its cause.
 void wrap_stop_iteration(const char* message = "a job raised StopIteration; see __cause__");
+// The same where an asynchronous iteration would end: of the StopAsyncIteration that is set, if one is.
+void wrap_stop_async_iteration(const char* message);
 // What failed where nobody can be told goes to sys.unraisablehook, with the error that is set. `where` may be
 // null.
 void report_unraisable(const char* what, PyObject* where) noexcept;

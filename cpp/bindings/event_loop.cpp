@@ -65,31 +65,38 @@ PyObject* make_event_loop(PyObject* loop) {
     }
     self->loop = weak;
     self->ready = ready;
-    new (&self->arrived) std::atomic<loop_call*>(nullptr);
+    new (&self->arrived) std::atomic<listener*>(nullptr);
     new (&self->wake_failed) std::atomic<bool>(false);
+    new (&self->wakes_itself) listener;
+    new (&self->taken) std::atomic<loop_call*>(nullptr);
     new (&self->waits_inside) std::atomic<int>(0);
     self->staying_since_ns = 0;
     self->look_after_s = 0;
-    self->look_asked = self->turn_asked = false;
+    self->look_asked = self->wake_asked = self->turn_asked = false;
     PyObject_GC_Track(reinterpret_cast<PyObject*>(self));
     return reinterpret_cast<PyObject*>(self);
 }
 
 int event_loop_traverse(PyObject* self, visitproc visit, void* arg) {
-    // Nobody changes the stack meanwhile: that takes an attached thread.
-    for (const listener* one = as_event_loop(self)->arrived.load(std::memory_order_acquire); one != nullptr;
-         one = one->next) {
-        const auto* const call = static_cast<const loop_call*>(one);
-        Py_VISIT(call->callback);
-        Py_VISIT(call->argument);
-        Py_VISIT(call->context);
+    event_loop& mine = *as_event_loop(self);
+    // Nobody changes the lists meanwhile: that takes an attached thread.
+    const listener* const lists[] = {mine.arrived.load(std::memory_order_acquire),
+                                     mine.taken.load(std::memory_order_relaxed)};
+    for (const listener* const first : lists) {
+        for (const listener* one = first; one != nullptr; one = one->next) {
+            if (one == &mine.wakes_itself) continue;
+            const auto* const call = static_cast<const loop_call*>(one);
+            Py_VISIT(call->callback);
+            Py_VISIT(call->argument);
+            Py_VISIT(call->context);
+        }
     }
-    Py_VISIT(as_event_loop(self)->ready);
+    Py_VISIT(mine.ready);
     return 0;
 }
 
 int event_loop_clear(PyObject* self) {
-    as_event_loop(self)->drop_arrived();
+    as_event_loop(self)->drop_all();
     Py_CLEAR(as_event_loop(self)->ready);
     return 0;
 }
@@ -97,7 +104,7 @@ int event_loop_clear(PyObject* self) {
 void event_loop_dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     if constexpr (!gil::is_free_threaded) ++deaths;
-    as_event_loop(self)->drop_arrived();
+    as_event_loop(self)->drop_all();
     Py_CLEAR(as_event_loop(self)->ready);
     Py_CLEAR(as_event_loop(self)->loop);
     PyObject_GC_Del(self);
@@ -205,10 +212,13 @@ event_loop* as_seen_last(PyObject* loop) {
 } // namespace
 
 event_loop::others event_loop::what_else() const {
+    if (taken.load(std::memory_order_relaxed) != nullptr) return others::ready;
     if (ready == nullptr) return others::unknown;
+    // Who arrives while the loop is woken by itself leaves nothing in its queue.
+    if (wake_asked && arrived.load(std::memory_order_relaxed) != &wakes_itself) return others::ready;
     const Py_ssize_t waiting = PyObject_Size(ready);
     if (waiting < 0) PyErr_Clear();
-    return waiting == (turn_asked ? 1 : 0) ? others::none : others::ready;
+    return waiting == (turn_asked ? 1 : 0) + (wake_asked ? 1 : 0) ? others::none : others::ready;
 }
 
 int event_loop::may_stay() {

@@ -41,21 +41,31 @@ struct loop_call : listener {
 // Jobs that end together cost one wake-up of the loop: calls are pushed onto a stack, and only who finds it
 // empty wakes the loop, which takes the whole stack. So whoever finds it not empty knows that its call is
 // going to be taken.
+//
+// A call may run the loop itself, inside its own step (nest_asyncio, a dialogue of Qt), until something has
+// happened that one of the calls after it does. So what was taken lies here, where the loop inside finds it;
+// and as it was taken already, nobody else would wake that loop: before the first of several the loop is
+// woken again.
 struct event_loop {
-    PyObject_HEAD PyObject* loop;    // a weak reference
-    PyObject* ready;                 // the loop's own queue of callbacks, or null if it keeps that hidden
-    std::atomic<loop_call*> arrived; // newest first
-    std::atomic<bool> wake_failed;   // the stack is not empty, and yet nobody is coming for it
-    std::atomic<int> waits_inside;   // how many calls it waits for that were made inside a job
-    std::int64_t staying_since_ns;   // the loop's thread only, as the next ones
+    PyObject_HEAD PyObject* loop;   // a weak reference
+    PyObject* ready;                // the loop's own queue of callbacks, or null if it keeps that hidden
+    std::atomic<listener*> arrived; // newest first: calls, and perhaps `wakes_itself`
+    std::atomic<bool> wake_failed;  // the stack is not empty, and yet nobody is coming for it
+    listener wakes_itself;          // at the bottom of the stack when the loop is to be woken by itself
+    std::atomic<loop_call*> taken;  // oldest first; the loop's thread only, until no thread runs the loop
+    std::atomic<int> waits_inside;  // how many calls it waits for that were made inside a job
+    std::int64_t staying_since_ns;  // the loop's thread only, as the next ones
     double look_after_s;
     bool look_asked; // a callback of ours, which looks whether jobs are stuck, is among the loop's timers
+    bool wake_asked; // `wakes_itself` is on the stack, and the callback it stands for in the loop's queue
     bool turn_asked; // a callback of ours, which tells of a turn, is in the loop's queue
 
     // Any thread, attached. Takes the call over.
     void post(loop_call& one);
     // Nobody will come for them: the loop is closed or gone.
     void drop_arrived();
+    // The same for what was taken as well. No thread runs the loop.
+    void drop_all();
 
     // The loop's thread. What could go on if the running task suspended now; when nothing can, the loop would
     // go to sleep.

@@ -12,17 +12,6 @@
 namespace loomy::py {
 namespace {
 
-loop_call* reversed(loop_call* newest) noexcept {
-    loop_call* oldest = nullptr;
-    while (newest != nullptr) {
-        auto* const next = static_cast<loop_call*>(newest->next);
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    return oldest;
-}
-
 // As the loop itself does with a callback that raises. False with an error set: it goes through the loop.
 bool survived(event_loop& of, loop_call& one) {
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
@@ -67,48 +56,18 @@ bool run(event_loop& of, loop_call& one, lent_context& lent) {
     return true;
 }
 
-// Everything that has arrived by now. What arrives meanwhile wakes the loop again, so that others have their
-// turn in between. False with an error set: it goes through the loop, which may come back for the rest.
-bool run_arrived(event_loop& mine) {
-    // acquire: pairs with (1) in post.
-    loop_call* one = reversed(mine.arrived.exchange(nullptr, std::memory_order_acquire));
-    lent_context lent;
-    bool goes_on = true;
-    while (goes_on && one != nullptr) {
-        auto* const next = static_cast<loop_call*>(one->next);
-        goes_on = run(mine, *one, lent);
-        delete one;
-        one = next;
-    }
-    lent.forget_idle();
-    if (goes_on) return true;
-    PyObject* const raised = errors::take_raised();
-    while (one != nullptr) {
-        auto* const next = static_cast<loop_call*>(one->next);
-        mine.post(*one);
-        one = next;
-    }
-    errors::put_back(raised);
-    return false;
-}
-
 // What the loop calls is bound to a capsule, which knows whether it was called: a loop that is closed drops
 // its callbacks, and then what has arrived is dropped as well, because it may be all that keeps the loop.
 
 constexpr const char* wake_capsule = "loomy._wake";
 
-PyObject* take_arrived(PyObject* capsule, PyObject*) {
-    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
-    if (mine == nullptr || PyCapsule_SetContext(capsule, mine) != 0) return nullptr;
-    if (!run_arrived(*mine)) return nullptr;
-    Py_RETURN_NONE;
-}
+PyObject* take_arrived(PyObject* capsule, PyObject*);
 
 PyMethodDef take_arrived_definition = {"loomy", take_arrived, METH_NOARGS, nullptr};
 
 void wake_is_over(PyObject* capsule) {
     auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
-    if (PyCapsule_GetContext(capsule) == nullptr) mine->drop_arrived();
+    if (PyCapsule_GetContext(capsule) == nullptr) mine->drop_all();
     Py_DECREF(reinterpret_cast<PyObject*>(mine));
 }
 
@@ -120,7 +79,8 @@ bool is_closed(PyObject* loop) {
     return closed;
 }
 
-void wake(event_loop& of) {
+// `method`: how the loop is to be told, call_soon or call_soon_threadsafe.
+void wake(event_loop& of, const char* method) {
     PyObject* const loop = loop_of(of);
     if (loop == nullptr) { // gone, and with it all who might wait
         PyErr_Clear();
@@ -129,7 +89,7 @@ void wake(event_loop& of) {
     }
     PyObject* const capsule = PyCapsule_New(&of, wake_capsule, &wake_is_over);
     if (capsule != nullptr) Py_INCREF(reinterpret_cast<PyObject*>(&of));
-    if (capsule == nullptr || !call_loop(loop, "call_soon_threadsafe", take_arrived_definition, capsule)) {
+    if (capsule == nullptr || !call_loop(loop, method, take_arrived_definition, capsule)) {
         PyObject* const raised = errors::take_raised();
         if (!is_closed(loop)) {
             // Out of memory, most likely: what has arrived stays, and the next one that arrives tries again.
@@ -144,6 +104,81 @@ void wake(event_loop& of) {
     }
     Py_XDECREF(capsule);
     Py_DECREF(loop);
+}
+
+// To the calls that were taken before and have not been called yet, those that have arrived by now.
+void take_what_arrived(event_loop& mine) {
+    // acquire: pairs with (1) in post.
+    listener* newest = mine.arrived.exchange(nullptr, std::memory_order_acquire);
+    loop_call* oldest = nullptr;
+    while (newest != nullptr) {
+        listener* const next = newest->next;
+        if (newest == &mine.wakes_itself) {
+            mine.wake_asked = false;
+        } else {
+            newest->next = oldest;
+            oldest = static_cast<loop_call*>(newest);
+        }
+        newest = next;
+    }
+    loop_call* last = mine.taken.load(std::memory_order_relaxed);
+    while (last != nullptr && last->next != nullptr) last = static_cast<loop_call*>(last->next);
+    if (last != nullptr) {
+        last->next = oldest;
+    } else {
+        mine.taken.store(oldest, std::memory_order_relaxed);
+    }
+}
+
+// If a call runs the loop, that one comes for the rest, unless others have woken it already.
+void wake_for_the_rest(event_loop& mine) {
+    listener* newest = nullptr;
+    // relaxed: it carries nothing, and never changes.
+    if (!mine.arrived.compare_exchange_strong(newest, &mine.wakes_itself, std::memory_order_relaxed)) return;
+    mine.wake_asked = true;
+    wake(mine, "call_soon");
+}
+
+// The next to be called; null if there is none.
+loop_call* take_next(event_loop& mine) {
+    loop_call* const one = mine.taken.load(std::memory_order_relaxed);
+    if (one == nullptr) return nullptr;
+    mine.taken.store(static_cast<loop_call*>(one->next), std::memory_order_relaxed);
+    if (one->next != nullptr) wake_for_the_rest(mine);
+    return one;
+}
+
+// Everything that has arrived by now. What arrives meanwhile wakes the loop again, so that others have their
+// turn in between. False with an error set: it goes through the loop, which may come back for the rest.
+bool run_arrived(event_loop& mine) {
+    take_what_arrived(mine);
+    lent_context lent;
+    bool goes_on = true;
+    while (goes_on) {
+        loop_call* const one = take_next(mine);
+        if (one == nullptr) break;
+        goes_on = run(mine, *one, lent);
+        PyObject* const raised = goes_on ? nullptr : errors::take_raised();
+        delete one;
+        errors::put_back(raised);
+    }
+    lent.forget_idle();
+    return goes_on;
+}
+
+PyObject* take_arrived(PyObject* capsule, PyObject*) {
+    auto* const mine = static_cast<event_loop*>(PyCapsule_GetPointer(capsule, wake_capsule));
+    if (mine == nullptr || PyCapsule_SetContext(capsule, mine) != 0) return nullptr;
+    if (!run_arrived(*mine)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+void drop(listener* first, const listener* except) {
+    while (first != nullptr) {
+        listener* const next = first->next;
+        if (first != except) delete static_cast<loop_call*>(first);
+        first = next;
+    }
 }
 
 } // namespace
@@ -191,23 +226,24 @@ void loop_call::job_ended(listener& node) {
 }
 
 void event_loop::post(loop_call& one) {
-    loop_call* newest = arrived.load(std::memory_order_relaxed);
+    listener* newest = arrived.load(std::memory_order_relaxed);
     do {
         one.next = newest;
-        // (1) release: pairs with the exchange in take_arrived.
+        // (1) release: pairs with the exchange in take_what_arrived.
     } while (
         !arrived.compare_exchange_weak(newest, &one, std::memory_order_release, std::memory_order_relaxed));
     const bool again =
         wake_failed.load(std::memory_order_relaxed) && wake_failed.exchange(false, std::memory_order_relaxed);
-    if (newest == nullptr || again) wake(*this);
+    if (newest == nullptr || again) wake(*this, "call_soon_threadsafe");
 }
 
 void event_loop::drop_arrived() {
-    for (loop_call* one = arrived.exchange(nullptr, std::memory_order_acquire); one != nullptr;) {
-        auto* const next = static_cast<loop_call*>(one->next);
-        delete one;
-        one = next;
-    }
+    drop(arrived.exchange(nullptr, std::memory_order_acquire), &wakes_itself);
+}
+
+void event_loop::drop_all() {
+    drop_arrived();
+    drop(taken.exchange(nullptr, std::memory_order_acquire), nullptr);
 }
 
 } // namespace loomy::py

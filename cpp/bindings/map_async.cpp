@@ -3,6 +3,7 @@
 #include "await_inside_job.hpp"
 #include "awaiter.hpp"
 #include "context.hpp"
+#include "errors.hpp"
 #include "gil.hpp"
 #include "map_state.hpp"
 #include "python_module.hpp"
@@ -38,6 +39,12 @@ int make_place(map_state& map) {
     return made;
 }
 
+// The error that is set stays, but for a StopAsyncIteration: the payloads' own is not the end of the results.
+PyObject* raised_by_payloads() {
+    errors::wrap_stop_async_iteration("the payloads raised StopAsyncIteration; see __cause__");
+    return nullptr;
+}
+
 PyObject* fail_with(PyObject* self, PyObject* result) {
     PyObject* const fail = borrowed_class("loomy._asyncio_bridge", "fail");
     return fail != nullptr ? PyObject_CallFunctionObjArgs(fail, self, result, nullptr) : nullptr;
@@ -52,7 +59,7 @@ PyObject* map_poll(PyObject* self) {
         const int made = make_place(*iterator->state);
         if (made <= 0) return made < 0 ? nullptr : context_of_wait(*iterator->state);
     }
-    if (PyErr_Occurred() != nullptr) return nullptr;
+    if (PyErr_Occurred() != nullptr) return raised_by_payloads();
     if (iterator->state == nullptr || left == 0) Py_RETURN_NONE;
     map_state& map = *iterator->state;
     async_result* const next = map.window.take();
@@ -93,7 +100,7 @@ PyObject* map_anext(PyObject* self) {
             return awaited;
         }
     }
-    if (PyErr_Occurred() != nullptr) return nullptr;
+    if (PyErr_Occurred() != nullptr) return raised_by_payloads();
     PyObject* const bridge = borrowed_class("loomy._asyncio_bridge", "next_result");
     return bridge != nullptr ? PyObject_CallOneArg(bridge, self) : nullptr;
 }

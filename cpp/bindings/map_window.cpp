@@ -6,15 +6,13 @@
 namespace loomy::py {
 namespace {
 
-void let_go(async_result* one, map_window::cancels what) {
-    one->job.note_error_was_seen(); // nobody will ask for it
+void cancel(async_result* one, map_window::cancels what) {
     pool& core = *one->job.home->core;
     if (what == map_window::cancels::running_too) {
         (void)core.abandon(one->job, phase::cancelled);
     } else {
         (void)core.abandon_queued(one->job, phase::cancelled);
     }
-    Py_DECREF(reinterpret_cast<PyObject*>(one));
 }
 
 } // namespace
@@ -123,17 +121,19 @@ PyObject* map_window::awaited() const {
 }
 
 void map_window::abandon(cancels what) {
-    // Letting go of a job may run Python, which may come back here: take each out first.
-    while (!in_order_.empty()) {
-        // Newest first: so no worker is sent from one doomed job to the next.
-        async_result* const one = in_order_.back();
-        in_order_.pop_back();
-        let_go(one, what);
+    // Cancelling a job may run Python, which may come back here: nothing is left by then.
+    std::deque<async_result*> doomed;
+    doomed.swap(in_order_);
+    doomed.insert(doomed.end(), outstanding_.begin(), outstanding_.end());
+    outstanding_.clear();
+    // Those that run last, and the others newest first: so no worker is sent from one doomed job to the next.
+    for (auto one = doomed.rbegin(); one != doomed.rend(); ++one) {
+        (*one)->job.note_error_was_seen(); // nobody will ask for it
+        cancel(*one, cancels::queued);
     }
-    while (!outstanding_.empty()) {
-        async_result* const one = *outstanding_.begin();
-        outstanding_.erase(outstanding_.begin());
-        let_go(one, what);
+    for (async_result* const one : doomed) {
+        if (what == cancels::running_too) cancel(one, what);
+        Py_DECREF(reinterpret_cast<PyObject*>(one));
     }
     const std::lock_guard guard(finished_->lock);
     finished_->ended.clear();

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,7 +20,8 @@
 namespace loomy::py {
 namespace {
 
-// Signals are the main thread's: one that a worker took would not interrupt what the main thread waits in.
+// Of the library's own threads, in which no job runs: a signal that one took would not interrupt what the
+// main thread waits in.
 void block_signals() noexcept {
 #if !defined(_WIN32)
     sigset_t all;
@@ -30,27 +32,47 @@ void block_signals() noexcept {
 #endif
 }
 
+// Which signals a thread blocks.
+class signal_mask {
+  public:
+#if !defined(_WIN32)
+    [[nodiscard]] static signal_mask of_this_thread() noexcept {
+        signal_mask mask;
+        pthread_sigmask(SIG_BLOCK, nullptr, &mask.blocked_);
+        return mask;
+    }
+    void apply() const noexcept {
+        pthread_sigmask(SIG_SETMASK, &blocked_, nullptr);
+    }
+
+  private:
+    sigset_t blocked_;
+#else
+    [[nodiscard]] static signal_mask of_this_thread() noexcept {
+        return {};
+    }
+    void apply() const noexcept {}
+#endif
+};
+
+// In a thread of the library's own: what was blocked in the one that started it.
+thread_local std::optional<signal_mask> of_the_starter;
+
+// What a worker is to block that this thread starts.
+signal_mask mask_of_workers() noexcept {
+    return of_the_starter ? *of_the_starter : signal_mask::of_this_thread();
+}
+
 // Until the end of the scope.
 class signals_blocked {
   public:
-#if !defined(_WIN32)
-    signals_blocked() noexcept {
-        pthread_sigmask(SIG_BLOCK, nullptr, &before_);
-        block_signals();
-    }
-    ~signals_blocked() {
-        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-#else
-    signals_blocked() noexcept = default;
-#endif
+    signals_blocked() noexcept { block_signals(); }
+    ~signals_blocked() { before_.apply(); }
     signals_blocked(const signals_blocked&) = delete;
     signals_blocked& operator=(const signals_blocked&) = delete;
 
-#if !defined(_WIN32)
   private:
-    sigset_t before_;
-#endif
+    const signal_mask before_ = signal_mask::of_this_thread();
 };
 
 // Before 3.14 threading does not tell the system what its threads are called.
@@ -97,6 +119,7 @@ PyObject* new_capsule(Arguments&&... arguments) {
 struct worker_start_info : start_info {
     ref<python_pool> home;
     slot* self;
+    signal_mask signals;
     static constexpr const char* name = "loomy._worker";
 };
 
@@ -107,7 +130,9 @@ PyObject* worker_entry(PyObject* capsule, PyObject*) {
     if (!info->decide()) Py_RETURN_NONE;
     const ref<python_pool> home = info->home;
     slot& self = *info->self;
-    block_signals();
+    // As a thread of the one that started it: processes that a job starts inherit the mask, and with signals
+    // blocked nothing could terminate them.
+    info->signals.apply();
     tell_system_name(home->name, self.id);
     {
         worker_thread_env env(*home);
@@ -124,6 +149,7 @@ PyMethodDef worker_entry_definition = {"worker", worker_entry, METH_NOARGS, null
 struct service_start_info : start_info {
     void (*entry)(void*);
     void* argument;
+    signal_mask signals;
     static constexpr const char* name = "loomy._service";
 };
 
@@ -132,6 +158,7 @@ PyObject* service_entry(PyObject* capsule, PyObject*) {
         static_cast<service_start_info*>(PyCapsule_GetPointer(capsule, service_start_info::name));
     if (info == nullptr) return nullptr;
     if (!info->decide()) Py_RETURN_NONE;
+    of_the_starter = info->signals;
     block_signals();
     gil::detach();
     info->entry(info->argument);
@@ -225,11 +252,12 @@ PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_o
 } // namespace
 
 PyObject* start_worker_thread(python_pool& home, slot& self) {
+    const signal_mask signals = mask_of_workers();
     const char* const format = home.kind == pool_kind::executor ? "%U_%u" : "%U-%u"; // as the stdlib's
     PyObject* const name = PyUnicode_FromFormat(format, home.name, self.id);
     if (name == nullptr) return nullptr;
     PyObject* const thread = start<worker_start_info>(worker_entry_definition, name, [&] {
-        return new_capsule<worker_start_info>(ref<python_pool>::share(&home), &self);
+        return new_capsule<worker_start_info>(ref<python_pool>::share(&home), &self, signals);
     });
     Py_DECREF(name);
     return thread;
@@ -238,11 +266,12 @@ PyObject* start_worker_thread(python_pool& home, slot& self) {
 bool start_service_thread(void (*entry)(void*), void* argument) {
     const gil::attached scope;
     if (!scope) return false;
+    const signal_mask signals = mask_of_workers();
     PyObject* const saved = errors::take_raised();
     PyObject* const name = PyUnicode_FromString("loomy-service");
     PyObject* const thread =
         name == nullptr ? nullptr : start<service_start_info>(service_entry_definition, name, [&] {
-            return new_capsule<service_start_info>(entry, argument);
+            return new_capsule<service_start_info>(entry, argument, signals);
         });
     Py_XDECREF(name);
     const bool started = thread != nullptr;

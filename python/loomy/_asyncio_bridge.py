@@ -80,7 +80,7 @@ async def next_result(results: MapIterator[Out]) -> Out:
             elif isinstance(polled, list):
                 await _any_of(polled)
             else:
-                return await polled
+                return await _answer(polled)
         except BaseException as error:
             end_iteration(results, error)
             raise
@@ -108,7 +108,15 @@ async def _place(results: MapIterator[Any], ctx: Context) -> None:
 async def fail(results: MapIterator[Out], failed: AsyncResult[Out]) -> Out:
     """`MapIterator.__anext__` when the next job failed: the iteration ends with its error."""
     results.close()
-    return await failed
+    return await _answer(failed)
+
+
+async def _answer(result: AsyncResult[Out]) -> Out:
+    """A StopAsyncIteration would end the `async for` in silence; as in async generators it is an error."""
+    try:
+        return await result
+    except StopAsyncIteration as error:
+        raise RuntimeError("a job raised StopAsyncIteration; see __cause__") from error
 
 
 async def _any_of(pending: list[AsyncResult[Any]]) -> None:

@@ -39,6 +39,15 @@ class _Thread(threading.Thread):
         self._started = _Started()
         self._process = os.getpid()
 
+    def run(self) -> None:
+        # Threads that a job starts inherit this, and are to be waited for at exit, as those are that a job of
+        # the standard library's executor starts. Whether this one is waited for was settled when it began.
+        self._daemonic = False
+        try:
+            super().run()
+        finally:
+            self._daemonic = True
+
     def join(self, timeout: float | None = None) -> None:
         began = time.monotonic()
         if self._process != os.getpid():

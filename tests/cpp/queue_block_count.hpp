@@ -18,7 +18,7 @@ inline thread_local long allocations_left = -1; // of this thread, before they f
 
 // std::barrier, for one, uses aligned memory too.
 [[nodiscard]] constexpr bool for_a_block(std::align_val_t alignment) noexcept {
-    return alignment == std::align_val_t{loomy::queue_block_bytes};
+    return alignment == std::align_val_t{loomy::queue_block_alignment};
 }
 
 } // namespace queue_test

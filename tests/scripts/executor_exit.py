@@ -146,6 +146,15 @@ def submitting_too_late() -> None:
     atexit.register(loomy._loomy._after_threads)
 
 
+def thread_that_a_job_starts() -> None:
+    def job() -> None:
+        threading.Thread(target=sleep_and_say, args=["ran"]).start()
+
+    executor = Executor(1)
+    executor.submit(job).result(WAIT)
+    kept.append(executor)
+
+
 def no_thread(end: Callable[[Executor], object]) -> None:
     """The system has no thread for the first job, then has one again."""
     executor = Executor(1)
@@ -228,6 +237,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         queued_and_cancelled,
         job_that_submits_another,
         thread_that_submits_after_the_main_thread_has_ended,
+        thread_that_a_job_starts,
         submitting_in_atexit,
         submitting_too_late,
         no_thread_and_shut_down,

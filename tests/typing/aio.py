@@ -7,7 +7,7 @@ from typing import assert_type
 
 import loomy
 import loomy.aio
-from loomy import AsyncResult, Pool
+from loomy import AsyncResult, MapIterator, Pool
 
 
 def area(width: int, height: int = 1, *, unit: str = "m") -> str:
@@ -30,6 +30,17 @@ async def results_are_gathered(pool: Pool[int, str]) -> None:
     assert_type(await asyncio.gather(pool.process_async(1), pool.process_async(2)), tuple[str, str])
     assert_type(await asyncio.gather(*[pool.process_async(1)]), list[str])
     assert_type(await asyncio.wait_for(pool.process_async(1), 5), str)
+
+
+async def a_next_result_is_a_coroutine(results: MapIterator[str]) -> None:
+    assert_type(await asyncio.create_task(anext(results)), str)
+    assert_type(await asyncio.ensure_future(anext(results)), str)
+    assert_type(await asyncio.gather(anext(results), anext(results)), tuple[str, str])
+
+
+def a_loop_runs_until_a_result_is_complete(loop: asyncio.AbstractEventLoop, result: AsyncResult[str]) -> None:
+    assert_type(loop.run_until_complete(result), str)
+    assert_type(loop.run_until_complete(asyncio.ensure_future(result, loop=loop)), str)
 
 
 async def a_result_has_what_a_future_has(result: AsyncResult[str], lengths: list[int]) -> None:

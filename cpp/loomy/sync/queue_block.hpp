@@ -67,8 +67,11 @@ enum class queue_step : std::uint8_t {
     count_,
 };
 
-// Blocks are allocated at this size and alignment, so that a place (below) packs into one word. With glibc a
-// run of them is dense up to the allocator's own header.
+// Blocks are aligned, so that a place (below) packs into one word, but no more than 48-bit addresses need:
+// the C++ library rounds a size up to its alignment and the allocator puts its header before it, so a run of
+// blocks has gaps of one alignment each.
+inline constexpr unsigned queue_block_alignment_bits = 8;
+inline constexpr std::size_t queue_block_alignment = std::size_t{1} << queue_block_alignment_bits;
 inline constexpr std::size_t queue_block_bytes = 2048;
 inline constexpr std::size_t queue_block_cells = (queue_block_bytes - cache_line) / sizeof(std::uintptr_t);
 
@@ -87,7 +90,7 @@ inline constexpr std::uintptr_t finished = 2;
 } // namespace cell_state
 
 template <class Step, std::size_t Cells>
-struct alignas(queue_block_bytes) queue_block {
+struct alignas(queue_block_alignment) queue_block {
     static constexpr std::size_t cells_count = Cells;
 
     // 0, or once and for all the place at which the tail continues: the next block and the number of its
@@ -110,8 +113,8 @@ template <class Block>
 struct queue_place {
     static constexpr unsigned index_bits = 24;
     static constexpr std::uint64_t index_mask = (std::uint64_t{1} << index_bits) - 1;
-    static constexpr unsigned address_bits = 11 + 64 - index_bits;
-    static_assert(alignof(Block) == std::size_t{1} << 11);
+    static constexpr unsigned address_bits = queue_block_alignment_bits + 64 - index_bits;
+    static_assert(alignof(Block) == queue_block_alignment);
 
     // A thread adds one only after it has seen an index below cells_count, so the index exceeds that by at
     // most one for each thread inside an operation. 2^22 is the most threads a Linux system can have.
@@ -121,10 +124,13 @@ struct queue_place {
         return (std::uint64_t{reinterpret_cast<std::uintptr_t>(block)} >> address_bits) == 0;
     }
     [[nodiscard]] static std::uint64_t pack(const Block* block, std::uint64_t index) noexcept {
-        return (std::uint64_t{reinterpret_cast<std::uintptr_t>(block)} >> 11 << index_bits) | index;
+        return (std::uint64_t{reinterpret_cast<std::uintptr_t>(block)} >> queue_block_alignment_bits
+                                                                              << index_bits) |
+               index;
     }
     [[nodiscard]] static Block* block_of(std::uint64_t place) noexcept {
-        return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(place >> index_bits << 11));
+        return reinterpret_cast<Block*>(
+            static_cast<std::uintptr_t>(place >> index_bits << queue_block_alignment_bits));
     }
     [[nodiscard]] static std::size_t index_of(std::uint64_t place) noexcept {
         return static_cast<std::size_t>(place & index_mask);
