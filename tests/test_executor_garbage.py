@@ -173,6 +173,20 @@ def test_a_future_and_its_exception_are_in_no_cycle(look: Callable[[list[Any]], 
                 look([executor.submit(raise_anew, 1)])
 
 
+def test_a_future_in_a_variable_of_the_job_that_waits_is_in_no_cycle_with_its_exception() -> None:
+    with no_cycle(), Executor(1) as executor:
+
+        def outer() -> str:
+            try:
+                raise KeyError("outer")
+            except KeyError:
+                future = executor.submit(raise_anew)
+                return str(type(future.exception()))
+
+        for _ in range(20):
+            assert "ValueError" in executor.submit(outer).result(WAIT)
+
+
 @pytest.mark.parametrize("buffersize", [None, 2])
 def test_the_exceptions_of_map_are_in_no_cycle(buffersize: int | None) -> None:
     with no_cycle(), Executor(1) as executor:

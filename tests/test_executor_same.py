@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextvars
+import copy
 import decimal
 import fractions
 import inspect
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures.thread import BrokenThreadPool
 from typing import Any
 
 import pytest
@@ -77,8 +79,8 @@ def made(*args: Any, **kwargs: Any) -> Ask:
         made(2, None),
         made(2, b"bytes"),
         made(1, "", len, [""]),
-        made(1, "", 7),
         made(1, "", None, 5),
+        made(1, "", 7),
         made(max_workers=1, thread_name_prefix="p", initializer=int, initargs=()),
     ],
 )
@@ -339,12 +341,88 @@ def broken(call: Callable[[Any], Any]) -> Ask:
         broken(lambda e: e.map(int, ["1"])),
         broken(lambda e: e.map(int, iter(["1"]))),
         broken(lambda e: (e.shutdown(), e.submit(int))),
+        broken(lambda e: raise_it(BrokenThreadPool(e._broken))),
         broken(None),  # type: ignore[arg-type]
     ],
 )
 def test_a_broken_one(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     assert both_say(ask)[0] == "BrokenThreadPool"
     caplog.clear()
+
+
+def test_arguments_that_an_initializer_cannot_have_break_the_executor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def ask(kind: Any) -> Any:
+        executor = kind(1, initializer=len, initargs=5)
+        return executor.submit(int).result(WAIT)
+
+    assert both_say(ask)[0] == "BrokenThreadPool"
+    assert len(caplog.records) == 2
+    caplog.clear()
+
+
+def test_what_is_known_of_an_executor_that_is_not_broken() -> None:
+    both_say(lambda kind: kind(1)._broken)
+
+
+@pytest.mark.parametrize("iterable", [[], (), iter(()), range(0)])
+def test_a_map_of_nothing_may_come_after_shutdown(iterable: Any) -> None:
+    def ask(kind: Any) -> Any:
+        executor = kind(1)
+        executor.shutdown()
+        return list(executor.map(int, iterable)), list(executor.map(int, iterable, iterable))
+
+    assert both_say(ask) == ("value", ([], []))
+
+
+@pytest.mark.parametrize("error", [None, ValueError("in the block")])
+def test_what_the_end_of_a_block_returns(error: Exception | None) -> None:
+    def ask(kind: Any) -> Any:
+        return kind(1).__exit__(type(error) if error else None, error, None)
+
+    assert both_say(ask) == ("value", False)
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "cancelled"])
+def test_what_a_future_says_to_who_would_begin_it(state: str, caplog: pytest.LogCaptureFixture) -> None:
+    said: list[list[str]] = []
+
+    def ask(kind: Any) -> Any:
+        caplog.clear()
+        with kind(1) as executor, Gate() as gate:
+            future = executor.submit(gate.block, 7)
+            gate.wait_entered()
+            if state == "finished":
+                gate.open()
+                future.result(WAIT)
+            if state == "cancelled":
+                future = executor.submit(int)
+                assert future.cancel()
+            try:
+                return future.set_running_or_notify_cancel()
+            finally:
+                said.append([re.sub(r"\d+", "", record.getMessage()) for record in caplog.records])
+
+    both_say(ask)
+    assert said[0] == said[1]
+    caplog.clear()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_copy_of_a_future_that_has_ended(cancelled: bool) -> None:
+    def ask(kind: Any) -> Any:
+        with kind(1) as executor, Gate() as gate:
+            first = executor.submit(gate.block, 7)
+            future = executor.submit(int, "7")
+            if cancelled:
+                future.cancel()
+            gate.open()
+            wait([first, future], WAIT)
+            copied = copy.copy(future)
+            return copied.cancelled(), copied.done(), None if cancelled else copied.result(0)
+
+    both_say(ask)
 
 
 variable = contextvars.ContextVar("variable", default=0)

@@ -115,11 +115,7 @@ PyObject* running_loop_function() {
     static std::atomic<PyObject*> known{nullptr};
     PyObject* function = known.load(std::memory_order_acquire);
     if (function != nullptr) return function;
-    PyObject* const name = PyUnicode_InternFromString("asyncio.events");
-    PyObject* const imported = name != nullptr ? PyImport_GetModule(name) : nullptr;
-    Py_XDECREF(name);
-    if (imported == nullptr) return nullptr;
-    Py_DECREF(imported);
+    if (asyncio_absence::was_seen() || asyncio_absence::look()) return nullptr;
     function = borrowed_class("loomy._asyncio_bridge", "running_loop");
     known.store(function, std::memory_order_release);
     return function;
@@ -173,16 +169,25 @@ bool is_holder(running_loop_holder* one, PyObject* loop) {
 }
 #endif
 
+// What the function answers. asyncio's is C and takes nothing: it is called without the ceremony, which costs
+// more than it does.
+PyObject* ask(PyObject* function) {
+    if (PyCFunction_CheckExact(function) && PyCFunction_GET_FLAGS(function) == METH_NOARGS)
+        return PyCFunction_GET_FUNCTION(function)(PyCFunction_GET_SELF(function), nullptr);
+    return PyObject_CallNoArgs(function);
+}
+
 // The loop that runs on this thread: a new reference, None or null if there is none.
 PyObject* running_loop() {
+    PyObject* const function = running_loop_function();
+    if (function == nullptr) return nullptr;
 #if PY_VERSION_HEX < 0x030C0000
     running_loop_holder* const holder = holder_of_this_thread();
     if (holder != nullptr && Py_TYPE(reinterpret_cast<PyObject*>(holder)) == holder_type)
         return Py_NewRef(holder->loop);
     PyErr_Clear();
 #endif
-    PyObject* const function = running_loop_function();
-    PyObject* const loop = function != nullptr ? PyObject_CallNoArgs(function) : nullptr;
+    PyObject* const loop = ask(function);
 #if PY_VERSION_HEX < 0x030C0000
     if (loop != nullptr && loop != Py_None && holder != nullptr && is_holder(holder, loop))
         holder_type = Py_TYPE(reinterpret_cast<PyObject*>(holder));
@@ -249,6 +254,30 @@ bool set_running_loop(PyObject* loop) {
     return nothing != nullptr;
 }
 
+bool asyncio_absence::look() {
+    const Py_ssize_t count = PyDict_GET_SIZE(modules);
+    PyObject* const name = PyUnicode_InternFromString("asyncio.events");
+    PyObject* const imported = name != nullptr ? PyImport_GetModule(name) : nullptr;
+    Py_XDECREF(name);
+    const bool absent = imported == nullptr && PyErr_Occurred() == nullptr;
+    if (absent) modules_without_it.store(count, std::memory_order_relaxed);
+    Py_XDECREF(imported);
+    return absent;
+}
+
+PyObject* hide_running_loop() {
+    PyObject* const loop = running_loop();
+    if (loop != nullptr && loop != Py_None && set_running_loop(Py_None)) return loop;
+    if (loop != Py_None) PyErr_Clear(); // no memory: the job sees the loop
+    Py_XDECREF(loop);
+    return nullptr;
+}
+
+void show_running_loop(PyObject* hidden) {
+    if (!set_running_loop(hidden)) errors::report_unraisable("event loop that had a job run", hidden);
+    Py_DECREF(hidden);
+}
+
 void forget_running_event_loop() noexcept {
     last_running = {};
 #if PY_VERSION_HEX < 0x030C0000
@@ -269,6 +298,7 @@ PyObject* loop_of(event_loop& of) {
 }
 
 int register_event_loop(PyObject*) {
+    asyncio_absence::modules = Py_NewRef(PyImport_GetModuleDict());
     PyTypeObject& type = event_loop_type;
     type.tp_name = "loomy._EventLoop";
     type.tp_basicsize = sizeof(event_loop);

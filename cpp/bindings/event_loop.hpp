@@ -81,6 +81,22 @@ struct event_loop {
 [[nodiscard]] event_loop* running_event_loop();
 // From now on this loop, or with None no loop, runs on this thread. False with an error set.
 [[nodiscard]] bool set_running_loop(PyObject* loop);
+// Asked for each job that a caller runs itself, so it costs next to nothing where no loop can run: mostly
+// nothing was imported since the last look, which the number of modules tells. asyncio alone is dozens.
+struct asyncio_absence {
+    static inline PyObject* modules = nullptr; // those that are imported, by name
+    static inline std::atomic<Py_ssize_t> modules_without_it{-1};
+
+    [[nodiscard]] static bool was_seen() noexcept {
+        return PyDict_GET_SIZE(modules) == modules_without_it.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] static bool look();
+};
+
+// From now on no loop runs on this thread, until the one that does is shown again: a new reference, which
+// that takes back; null if there was none. No error is set, before and after.
+[[nodiscard]] PyObject* hide_running_loop();
+void show_running_loop(PyObject* hidden);
 // In the child of a fork no loop runs.
 void forget_running_event_loop() noexcept;
 

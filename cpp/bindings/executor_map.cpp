@@ -186,7 +186,8 @@ PyObject* executor_map(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     batch_items items;
     if (!items.fill(args[1])) return nullptr;
     deferred::drain();
-    if (home->core->closed() || is_past_exit()) return raise_not_running(*home);
+    // Who submits nothing is not told that nothing can be submitted.
+    if (items.size() != 0 && (home->core->closed() || is_past_exit())) return raise_not_running(*home);
     ref<python_batch> batch = make_batch(*home, std::move(items), call_limits{});
     if (!batch) return nullptr;
     try {

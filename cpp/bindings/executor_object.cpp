@@ -71,7 +71,9 @@ PyObject* executor_shutdown(PyObject* self, PyObject* const* args, Py_ssize_t co
 
 PyObject* get_broken(PyObject* self, void*) {
     python_pool* const home = pool_of(self);
-    return home != nullptr ? PyBool_FromLong(home->broken.load(std::memory_order_relaxed)) : nullptr;
+    if (home == nullptr) return nullptr;
+    if (!home->broken.load(std::memory_order_relaxed)) Py_RETURN_FALSE;
+    return PyUnicode_FromString(broken_message);
 }
 
 PyObject* get_threads(PyObject* self, void*) {

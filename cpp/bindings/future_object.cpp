@@ -180,6 +180,23 @@ PyObject* refuse_outcome(PyObject* self, PyObject*) {
     return nullptr;
 }
 
+// A cancelled future says so, to as many as ask; of the rest only a queued one could be begun, which is the
+// executor's to do.
+PyObject* set_running_or_notify_cancel(PyObject* self, PyObject*) {
+    const phase now = job_of(self).state();
+    if (now == phase::cancelled) return settle_if_touched(self) ? Py_NewRef(Py_False) : nullptr;
+    if (now == phase::pending && !has_ended(job_of(self))) return refuse_outcome(self, nullptr);
+    PyObject* const state = PyObject_GetAttrString(self, "_state");
+    PyObject* const report =
+        state != nullptr ? borrowed_class("loomy._reports", "unexpected_state") : nullptr;
+    PyObject* const arguments[] = {self, state};
+    PyObject* const told = report != nullptr ? PyObject_Vectorcall(report, arguments, 2, nullptr) : nullptr;
+    if (told != nullptr) PyErr_SetString(PyExc_RuntimeError, "Future in unexpected state");
+    Py_XDECREF(told);
+    Py_XDECREF(state);
+    return nullptr;
+}
+
 PyObject* refuse_result(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     static const argument_names expected{"result"};
     PyObject* const result = one_argument(expected, "set_result", self, args, count, names);
@@ -240,9 +257,10 @@ PyMethodDef methods[] = {
      PyDoc_STR("set_result($self, result)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
     {"set_exception", as_method(refuse_exception), METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("set_exception($self, exception)\n--\n\nRaises InvalidStateError: the job sets its outcome.")},
-    {"set_running_or_notify_cancel", refuse_outcome, METH_NOARGS,
+    {"set_running_or_notify_cancel", set_running_or_notify_cancel, METH_NOARGS,
      PyDoc_STR(
-         "set_running_or_notify_cancel($self)\n--\n\nRaises InvalidStateError: the executor does that.")},
+         "set_running_or_notify_cancel($self)\n--\n\nFalse if the job was cancelled, RuntimeError if it "
+         "has started. Raises InvalidStateError if it is queued: to begin\nit is for the executor.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, PyDoc_STR("Future[T], for type hints.")},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #if defined(__SANITIZE_THREAD__)
 extern "C" void __tsan_acquire(void* address);
@@ -66,9 +67,19 @@ inline std::atomic<std::uint32_t> draining_workers{0};
     return PyThreadState_GetDict();
 }
 
+// What CPython keeps of this thread. Attached.
+[[nodiscard]] inline PyThreadState* this_thread() noexcept {
+    return PyThreadState_Get();
+}
+
+// The frame that this thread is executing; borrowed, null outside Python code.
+[[nodiscard]] inline PyFrameObject* current_frame() {
+    return PyEval_GetFrame();
+}
+
 // The contextvars context this thread is in; borrowed, null if there has been none yet.
 [[nodiscard]] inline PyObject* current_context() noexcept {
-    return PyThreadState_Get()->context;
+    return this_thread()->context;
 }
 
 // Attached -> detached. Every detach is undone on the same thread.
@@ -197,6 +208,32 @@ class nested_call {
     nested_call() noexcept {}
     ~nested_call() {}
 #endif
+};
+
+// The exceptions that this thread is in the middle of handling (sys.exc_info()), hidden from what it calls in
+// between. CPython keeps a chain of them, with a link for each generator and coroutine that the thread is
+// inside of; ours is one that ends the chain. Attached. Not a guard: a thread that is unwound at exit has no
+// state to restore them on.
+class handled_exceptions {
+  public:
+    [[nodiscard]] static bool any() noexcept {
+        for (const _PyErr_StackItem* one = this_thread()->exc_info; one != nullptr; one = one->previous_item)
+            if (one->exc_value != nullptr && one->exc_value != Py_None) return true;
+        return false;
+    }
+    void hide() noexcept {
+        nothing_ = {};
+        hidden_ = std::exchange(this_thread()->exc_info, &nothing_);
+    }
+    // In the same frame that hid them.
+    void restore() noexcept {
+        this_thread()->exc_info = hidden_;
+        Py_CLEAR(nothing_.exc_value); // after an except clause it may be None
+    }
+
+  private:
+    _PyErr_StackItem nothing_; // as the next, only while they are hidden
+    _PyErr_StackItem* hidden_;
 };
 
 // Attached in this scope, whatever thread this is and whether or not it was. Not to be used once the

@@ -1,5 +1,7 @@
 #include "invoke.hpp"
 
+#include <cstring>
+
 #include "errors.hpp"
 #include "gil.hpp"
 #include "python_env.hpp"
@@ -32,6 +34,28 @@ void add_note_once(PyObject* exception, PyObject* note) {
     PyErr_Clear(); // an exception that takes no note is still the job's exception
 }
 
+// The outermost frame of a job that raised refers to the one that waits, which has the job's result in a
+// variable, perhaps: a cycle with the exception. A worker's own thread has nothing there, so the reference is
+// cut. It is the first member of a frame that has returned, which CPython does not say: what is there is
+// compared with what the frame calls its caller.
+void cut_from_waiter(PyObject* raised) {
+    PyObject* const traceback = PyException_GetTraceback(raised);
+    if (traceback == nullptr) return;
+    PyFrameObject* const outermost = reinterpret_cast<PyTracebackObject*>(traceback)->tb_frame;
+    PyFrameObject* const back = PyFrame_GetBack(outermost);
+    char* const place = reinterpret_cast<char*>(outermost) + sizeof(PyObject);
+    PyFrameObject* member = nullptr;
+    std::memcpy(&member, place, sizeof member);
+    // Not that of another frame: an exception may have been raised before.
+    if (back != nullptr && member == back && back == gil::current_frame()) {
+        member = nullptr;
+        std::memcpy(place, &member, sizeof member);
+        Py_DECREF(back); // the member's
+    }
+    Py_XDECREF(back);
+    Py_DECREF(traceback);
+}
+
 } // namespace
 
 PyObject* call_target(const python_pool& home, PyObject* target, frame& where, running_call& call,
@@ -60,6 +84,7 @@ PyObject* call_target(const python_pool& home, PyObject* target, frame& where, r
 
 PyObject* job_failure(const python_pool& home, const frame& where) {
     PyObject* const raised = errors::take_raised();
+    if (!where.own_thread) cut_from_waiter(raised);
     if (home.kind == pool_kind::executor) return raised; // as the standard library: any exception, as it is
     if (PyErr_GivenExceptionMatches(raised, PyExc_Exception)) {
         PyObject* const note = PyUnicode_FromFormat("in loomy pool '%U', worker %u", home.name,

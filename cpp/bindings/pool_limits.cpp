@@ -34,7 +34,7 @@ bool call_limits::parse(PyObject* timeout, PyObject* ctx) {
 PyObject* broken_error() {
     PyObject* const kind = borrowed_class("concurrent.futures.thread", "BrokenThreadPool");
     if (kind == nullptr) return nullptr;
-    return errors::make(kind, nullptr, "A thread initializer failed, the thread pool is not usable anymore");
+    return errors::make(kind, nullptr, "%s", broken_message);
 }
 
 PyObject* raise_not_running(const python_pool& home) {

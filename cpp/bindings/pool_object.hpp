@@ -34,7 +34,9 @@ struct call_limits {
     [[nodiscard]] cancel_reason over() const { return token ? token->check() : cancel_reason::none; }
 };
 
-// Of an executor whose initializer failed. New reference, or null with an error set.
+// What is said of an executor whose initializer failed, in the standard library's words.
+inline constexpr char broken_message[] = "A thread initializer failed, the thread pool is not usable anymore";
+// The exception that says it: new reference, or null with an error set.
 [[nodiscard]] PyObject* broken_error();
 // Sets PoolNotRunning, or what a broken executor raises. Returns null.
 PyObject* raise_not_running(const python_pool& home);

@@ -6,6 +6,7 @@
 #include "context.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
+#include "hidden_surroundings.hpp"
 #include "invoke.hpp"
 #include "loomy/base/clock.hpp"
 #include "pool_object.hpp"
@@ -41,6 +42,8 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     home.core->count_submitted(1);
     stats.started.add();
     stats.inlined.add();
+    hidden_surroundings around;
+    around.hide();
     PyObject* const context = copy_context(home);
     PyObject* const target = home.target();
     PyObject* const table = home.has_job_hooks() ? home.hooks() : nullptr;
@@ -73,6 +76,7 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
     }
     (failure == nullptr ? stats.completed : stats.failed).add();
     stats.finished.add();
+    around.restore();
     if (failure != nullptr) {
         errors::put_back(failure);
     }

@@ -3,6 +3,7 @@
 #include "context.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
+#include "hidden_surroundings.hpp"
 #include "invoke.hpp"
 #include "loomy/base/clock.hpp"
 #include "pool_object.hpp"
@@ -231,6 +232,8 @@ std::uint64_t python_batch::claim_size(const slot_stats& stats) const noexcept {
 std::uint64_t python_batch::take_part(frame& where) {
     if (unclaimed() == 0) return 0;
     gil::ensure_attached();
+    hidden_surroundings around;
+    if (!where.own_thread) around.hide();
     PyObject* const target = stream_ ? new_reference_to_function() : home->target();
     // One copy for each participant, not for each item.
     PyObject* const context = snapshot_ != nullptr ? PyContext_Copy(snapshot_) : nullptr;
@@ -263,6 +266,7 @@ std::uint64_t python_batch::take_part(frame& where) {
     Py_XDECREF(table);
     Py_XDECREF(context);
     Py_XDECREF(target);
+    around.restore();
     return done;
 }
 

@@ -8,6 +8,7 @@
 #include "context.hpp"
 #include "errors.hpp"
 #include "gil.hpp"
+#include "hidden_surroundings.hpp"
 #include "invoke.hpp"
 #include "kernel_launch.hpp"
 #include "pool_object.hpp"
@@ -89,6 +90,8 @@ bool python_job::run(frame& where) {
     gil::ensure_attached();
     std::optional<gil::nested_call> deeper;
     if (where.outer != nullptr) deeper.emplace();
+    hidden_surroundings around;
+    if (!where.own_thread) around.hide();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
     PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
     context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
@@ -131,6 +134,7 @@ bool python_job::run(frame& where) {
     } else {
         Py_DECREF(std::exchange(payload_, nullptr));
     }
+    around.restore();
     return succeeded;
 }
 

@@ -432,8 +432,8 @@ class FutureBase(Generic[_Out]):
     def set_exception(self, exception: Any) -> NoReturn:
         """Raises `InvalidStateError`: the job sets its outcome."""
 
-    def set_running_or_notify_cancel(self) -> NoReturn:
-        """Raises `InvalidStateError`: the executor does that."""
+    def set_running_or_notify_cancel(self) -> Literal[False]:
+        """`False` if the job was cancelled, `RuntimeError` if it has started, else `InvalidStateError`."""
 
     _condition: Condition
     _waiters: list[Any]
@@ -497,5 +497,5 @@ class ExecutorBase:
     _max_workers: int
     _shutdown: bool
     _threads: AbstractSet[Thread]
-    _broken: bool
+    _broken: bool  # as typeshed has it; the message, once it is broken
     def _stats(self) -> _Stats: ...

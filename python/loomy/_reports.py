@@ -43,3 +43,10 @@ def initializer_failed(error: BaseException) -> None:
     from concurrent.futures._base import LOGGER
 
     LOGGER.critical("Exception in initializer:", exc_info=error)
+
+
+def unexpected_state(future: object, state: str) -> None:
+    """Log that a future of which the state is known was to be begun, as the standard library does."""
+    from concurrent.futures._base import LOGGER
+
+    LOGGER.critical("Future %s in unexpected state: %s", id(future), state)

@@ -13,7 +13,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import BuiltinMethodType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from loomy import _loomy
 from loomy._loomy import ExecutorBase, FutureBase
@@ -44,6 +44,10 @@ class Future(FutureBase[T], concurrent.futures.Future[T]):
     __module__ = "loomy"
     # Not that of the other base, of which the collector would not learn: see future_view.cpp.
     __dict__ = FutureBase.__dict__["__dict__"]
+
+    def __copy__(self) -> Self:
+        """The future itself: there is one job. (The standard library's copy never hears of its end.)"""
+        return self
 
 
 _loomy._set_future_type(Future)
@@ -111,7 +115,7 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
             copy_context = initializer is None
         super().__init__(
             "executor",
-            partial(initializer, *initargs) if initializer is not None else None,
+            partial(_initialize, initializer, initargs) if initializer is not None else None,
             *checked(_whole(max_workers), name, hooks, max_pending, on_full, copy_context, "worker", spin),
         )
 
@@ -173,8 +177,14 @@ class Executor(ExecutorBase, ThreadPoolExecutor):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> Literal[False]:
         self.shutdown(wait=True)
+        return False
+
+
+def _initialize(initializer: Callable[..., object], initargs: Iterable[Any]) -> None:
+    """On a worker's thread; so what is wrong with the arguments is an initializer that fails."""
+    initializer(*initargs)
 
 
 class _Refill:
