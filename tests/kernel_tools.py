@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def _folder() -> Path:
 def compiled(source: Path, *flags: str) -> Path:
     """A shared library of that file. What was compiled last stays; scripts of tests find it so."""
     into = _folder() / f"lib{source.stem}.so"
+    made = into.with_suffix(f".{threading.get_ident()}")  # another thread may be compiling it, or using it
     is_c = source.suffix == ".c"
     command = [
         CC if is_c else CXX,
@@ -41,7 +43,7 @@ def compiled(source: Path, *flags: str) -> Path:
     ]
     command += ["-shared", "-fPIC", "-fvisibility=hidden", f"-I{loomy.get_include()}", *flags]
     done = subprocess.run(
-        [*map(str, command), "-o", str(into), str(source), "-lm"],
+        [*map(str, command), "-o", str(made), str(source), "-lm"],
         capture_output=True,
         text=True,
         check=False,
@@ -52,6 +54,7 @@ def compiled(source: Path, *flags: str) -> Path:
     )
     if done.returncode:
         raise AssertionError(done.stderr)
+    made.replace(into)
     return into
 
 

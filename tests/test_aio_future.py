@@ -78,8 +78,18 @@ def test_gather_makes_no_task_for_a_job() -> None:
 @in_every_loop
 def test_gather_raises_the_first_error(run: Run[None]) -> None:
     async def main() -> None:
-        with Pool(failing, size=1) as pool, pytest.raises(ValueError, match="job 0"):
-            await asyncio.gather(*(pool.process_async(i) for i in range(3)))
+        with Pool(in_turn, size=1) as pool:
+            results = [pool.process_async(i) for i in range(3)]
+            with pytest.raises(ValueError, match="job 0"):
+                await asyncio.gather(*results)
+            gate.set()
+
+    gate = threading.Event()
+
+    def in_turn(payload: int) -> int:
+        # gather asks each whether it is done: one that ends meanwhile would come before those it has asked.
+        assert payload == 0 or gate.wait(WAIT)
+        return failing(payload)
 
     run(main())
 

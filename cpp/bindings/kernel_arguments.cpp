@@ -1,10 +1,13 @@
 #include "kernel_arguments.hpp"
 
+#include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "gil.hpp"
 #include "kernel_check.hpp"
+#include "loomy/base/clock.hpp"
 
 namespace loomy::py {
 
@@ -42,9 +45,18 @@ void kernel_arguments::let_go() {
     Py_CLEAR(kernel_);
 }
 
+// Whether this thread is the one that lets go.
+bool kernel_arguments::leave(state from) {
+    if (!state_.compare_exchange_strong(from, state::leaving, std::memory_order_acq_rel)) return false;
+    leaver_.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
+    let_go();
+    state_.store(state::gone, std::memory_order_release); // pairs with the load in wait_until_gone
+    return true;
+}
+
 void kernel_arguments::done_with() {
     if (gil::is_attached_here()) {
-        if (state_.exchange(state::gone, std::memory_order_acq_rel) != state::gone) let_go();
+        (void)(leave(state::in_use) || leave(state::done));
         return;
     }
     state_.store(state::done, std::memory_order_release); // pairs with the exchange in let_go_if_done
@@ -53,8 +65,17 @@ void kernel_arguments::done_with() {
 }
 
 void kernel_arguments::let_go_if_done() {
-    state done = state::done;
-    if (state_.compare_exchange_strong(done, state::gone, std::memory_order_acq_rel)) let_go();
+    if (!leave(state::done) && state_.load(std::memory_order_relaxed) == state::leaving) wait_until_gone();
+}
+
+// It takes as long as the end of some arrays, which may run Python, even Python that asks for this launch's
+// answer, in this thread or in a ring of several: so not for ever.
+void kernel_arguments::wait_until_gone() {
+    if (leaver_.load(std::memory_order_relaxed) == PyThread_get_thread_ident()) return;
+    const deadline patience = deadline::after(100'000'000);
+    const gil::detached scope;
+    while (state_.load(std::memory_order_acquire) != state::gone && !patience.passed())
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
 }
 
 void kernel_arguments::destroy() {

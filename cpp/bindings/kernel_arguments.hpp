@@ -29,7 +29,8 @@ class kernel_arguments final : public deferred::node, public ref_counted<kernel_
     // No chunk uses them any more. Any thread; one that is detached leaves the rest to the next that is
     // attached, or to the interpreter's main thread.
     void done_with();
-    // Attached: what done_with left, at once. Nothing if it was not called yet.
+    // Attached: what done_with left, at once. Nothing if it was not called yet. Another thread that is at it
+    // is waited for, so that the caller finds its arrays free.
     void let_go_if_done();
 
     void destroy() override;
@@ -39,15 +40,19 @@ class kernel_arguments final : public deferred::node, public ref_counted<kernel_
     kernel_arguments(kernel_object& kernel, std::uint32_t count);
     ~kernel_arguments() = default;
 
+    enum class state : std::uint8_t { in_use, done, leaving, gone };
+
     void let_go();
+    bool leave(state from);
+    void wait_until_gone();
 
     const std::unique_ptr<loomy_buffer[]> buffers_;
     const std::unique_ptr<held_argument[]> held_;
     const std::uint32_t count_;
     std::int64_t total_ = 0;
     PyObject* kernel_; // a kernel_object
-    enum class state : std::uint8_t { in_use, done, gone };
     std::atomic<state> state_{state::in_use};
+    std::atomic<unsigned long> leaver_{0}; // the thread that lets go
 };
 
 } // namespace loomy::py
