@@ -77,7 +77,11 @@ def _sentences(results: Json) -> str:
     if (waiting := _figures(results, "p12")) and "loomy async" in waiting:
         said.append(f"A queued job takes {number(waiting['loomy async'].median)} bytes (P12).")
     if (idle := _figures(results, "p11")) and "loomy" in idle:
-        said.append(f"Eight idle workers used {number(idle['loomy'].median)} ms of CPU in 5 s (P11).")
+        alone = f", a process without any {number(idle['sequential'].median)}" if "sequential" in idle else ""
+        said.append(
+            f"A process with eight idle workers used {number(idle['loomy'].median)} ms of CPU in 5 s"
+            f"{alone} (P11)."
+        )
     if (starved := _figures(results, "p13")) and "loomy" in starved:
         said.append(
             "Beside five million C calls in a batch another Python thread is never kept waiting longer than "

@@ -1,13 +1,11 @@
 #include "kernel_arguments.hpp"
 
-#include <chrono>
 #include <new>
-#include <thread>
 #include <utility>
 
 #include "gil.hpp"
 #include "kernel_check.hpp"
-#include "loomy/base/clock.hpp"
+#include "loomy/sync/address_wait.hpp"
 
 namespace loomy::py {
 
@@ -46,36 +44,43 @@ void kernel_arguments::let_go() {
 }
 
 // Whether this thread is the one that lets go.
-bool kernel_arguments::leave(state from) {
-    if (!state_.compare_exchange_strong(from, state::leaving, std::memory_order_acq_rel)) return false;
+bool kernel_arguments::leave(std::uint32_t from) {
+    if (!state_.compare_exchange_strong(from, leaving, std::memory_order_acq_rel)) return false;
     leaver_.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
     let_go();
-    state_.store(state::gone, std::memory_order_release); // pairs with the load in wait_until_gone
+    // release: pairs with the loads in wait_until_gone
+    if (state_.exchange(gone, std::memory_order_acq_rel) == watched) wake_all_at_address(&state_);
     return true;
 }
 
 void kernel_arguments::done_with() {
     if (gil::is_attached_here()) {
-        (void)(leave(state::in_use) || leave(state::done));
+        (void)(leave(in_use) || leave(done));
         return;
     }
-    state_.store(state::done, std::memory_order_release); // pairs with the exchange in let_go_if_done
+    state_.store(done, std::memory_order_release); // pairs with the exchange in leave
     retain();
     deferred::push(*this);
 }
 
 void kernel_arguments::let_go_if_done() {
-    if (!leave(state::done) && state_.load(std::memory_order_relaxed) == state::leaving) wait_until_gone();
+    if (!leave(done)) wait_until_gone();
 }
 
-// It takes as long as the end of some arrays, which may run Python, even Python that asks for this launch's
-// answer, in this thread or in a ring of several: so not for ever.
+// Leaving takes as long as the end of some arrays, which may run Python, even Python that asks for this
+// launch's answer, in this thread or in a ring of several: so not for ever.
 void kernel_arguments::wait_until_gone() {
+    std::uint32_t seen = state_.load(std::memory_order_acquire);
+    if (seen != leaving && seen != watched) return;
     if (leaver_.load(std::memory_order_relaxed) == PyThread_get_thread_ident()) return;
     const deadline patience = deadline::after(100'000'000);
     const gil::detached scope;
-    while (state_.load(std::memory_order_acquire) != state::gone && !patience.passed())
-        std::this_thread::sleep_for(std::chrono::microseconds(20));
+    while (!patience.passed()) {
+        seen = leaving;
+        state_.compare_exchange_strong(seen, watched, std::memory_order_acq_rel);
+        if (seen == gone) return;
+        (void)wait_on_address(state_, watched, patience);
+    }
 }
 
 void kernel_arguments::destroy() {

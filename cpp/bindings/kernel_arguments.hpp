@@ -40,10 +40,11 @@ class kernel_arguments final : public deferred::node, public ref_counted<kernel_
     kernel_arguments(kernel_object& kernel, std::uint32_t count);
     ~kernel_arguments() = default;
 
-    enum class state : std::uint8_t { in_use, done, leaving, gone };
+    // `watched`: leaving, and another thread waits for that.
+    enum state : std::uint32_t { in_use, done, leaving, watched, gone };
 
     void let_go();
-    bool leave(state from);
+    bool leave(std::uint32_t from);
     void wait_until_gone();
 
     const std::unique_ptr<loomy_buffer[]> buffers_;
@@ -51,7 +52,7 @@ class kernel_arguments final : public deferred::node, public ref_counted<kernel_
     const std::uint32_t count_;
     std::int64_t total_ = 0;
     PyObject* kernel_; // a kernel_object
-    std::atomic<state> state_{state::in_use};
+    std::atomic<std::uint32_t> state_{in_use};
     std::atomic<unsigned long> leaver_{0}; // the thread that lets go
 };
 
