@@ -192,6 +192,22 @@ def compare(pool: AnyPool, draw: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("number", [np.True_, True, 3, np.int32(3), numbers("i8"), numbers("?")], ids=repr)
+@pytest.mark.parametrize("out", [None, "m8[ms]"])
+def test_numpy_warns_once_of_numbers_taken_for_times(
+    pool: AnyPool, way: str, number: Any, out: str | None
+) -> None:
+    for one, other in ((numbers(">m8[ms]"), number), (number, numbers("m8[ms]"))):
+
+        def call(function: Any, one: Any = one, other: Any = other) -> Any:
+            return function(one, other, **({} if out is None else {"out": np.zeros(LARGE, dtype=out)}))
+
+        with sharing(way):
+            ours = outcome(lambda call=call: call(lambda *a, **k: share_if_possible(pool, np.add, *a, **k)))  # type: ignore[misc]
+        assert ours == outcome(lambda call=call: call(np.add))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("operands", [("?", "D"), ("D", "?"), ("D", "F")])
 @pytest.mark.parametrize("out", [None, "f8"])
 def test_numpy_warns_once_of_imaginary_parts_that_are_thrown_away(

@@ -48,7 +48,7 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
     if len(inputs) < ufunc.nin or any(given is None for given in inputs):
         return None
     outputs = take_outputs(ufunc, args[ufunc.nin :], kwargs)
-    if outputs is None:
+    if outputs is None or mixes_durations_with_numbers(inputs, outputs):
         return None
     options = {name: value for name, value in kwargs.items() if name not in ("out", "where")}
     if options.keys() - {"dtype", "casting"} or not is_plain_option(options):
@@ -104,6 +104,13 @@ def take_outputs(
         if not plain:
             return None
     return outputs
+
+
+def mixes_durations_with_numbers(inputs: tuple[Any, ...], outputs: tuple[Array | None, ...]) -> bool:
+    """Whether numbers may become times without a unit, of which NumPy 2.5 warns as it looks for the loop."""
+    arrays = [given for given in (*inputs, *outputs) if isinstance(given, np.ndarray)]
+    kinds = {array.dtype.kind for array in arrays}
+    return "m" in kinds and (not kinds.isdisjoint("biu") or any(type(given) in SCALARS for given in inputs))
 
 
 def broadcasts_to_all(where: Array, outputs: tuple[Array | None, ...]) -> bool:
