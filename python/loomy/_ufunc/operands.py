@@ -66,6 +66,8 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
         return None
     if warns_of_casts(inputs, outputs, where, dtypes):
         return None
+    if any(dtype.char == "e" for dtype in dtypes) and not is_in_one_run((*inputs, *outputs)):
+        return None
     return Operands(
         ufunc, inputs, outputs, where, options, dtypes, call_info,
         where is None and all(map(needs_no_cast, (*inputs, *outputs), dtypes)),
@@ -227,6 +229,20 @@ def warns_of_casts(
             if where is not None:  # what is masked is read, and written back
                 casts.append((np.iscomplexobj(output), dtype.kind == "c"))
     return any(before and not after for before, after in casts)
+
+
+def is_in_one_run(operands: tuple[Any, ...]) -> bool:
+    """Whether all arrays are of one shape, and lie as one row.
+
+    Of half precision others are NumPy's: where CPUs compute with it (AVX512-FP16), how an element is
+    rounded depends on whether its neighbours lie beside it, and on which call of the loop it meets.
+    """
+    arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
+    return (
+        len({array.shape for array in arrays}) == 1
+        and (all(a.flags.c_contiguous for a in arrays) or all(a.flags.f_contiguous for a in arrays))
+        and all(array.dtype.isnative and array.flags.aligned for array in arrays)
+    )
 
 
 def is_free_of_overlap(
