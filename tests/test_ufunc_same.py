@@ -192,6 +192,23 @@ def compare(pool: AnyPool, draw: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["cbrt", "exp", "sin"])
+def test_half_precision_has_numpys_bits_however_it_lies(pool: AnyPool, way: str, name: str) -> None:
+    ufunc = getattr(np, name)
+    base = numbers("f2", 4 * 97 * 97, seed=1)
+    wide, square = base.reshape(194, 194), base[: 97 * 97].reshape(97, 97)
+    for operand in (wide[::2, ::2], wide[::2, ::2].T, square, square.T, square[::-1, ::-1], square.T[::-1]):
+
+        def call(function: Any, operand: Any = operand) -> Any:
+            with np.errstate(all="ignore"):
+                return function(operand)
+
+        with sharing(way):
+            ours = outcome(lambda call=call: call(lambda a: share_if_possible(pool, ufunc, a)))  # type: ignore[misc]
+        assert ours == outcome(lambda call=call: call(ufunc))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", [np.True_, True, 3, np.int32(3), numbers("i8"), numbers("?")], ids=repr)
 @pytest.mark.parametrize("out", [None, "m8[ms]"])
 def test_numpy_warns_once_of_numbers_taken_for_times(
