@@ -193,9 +193,10 @@ def compare(pool: AnyPool, draw: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["cbrt", "exp", "sin"])
-def test_half_precision_has_numpys_bits_however_it_lies(pool: AnyPool, way: str, name: str) -> None:
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_vector_math_has_numpys_bits_however_it_lies(pool: AnyPool, way: str, name: str, dtype: str) -> None:
     ufunc = getattr(np, name)
-    base = numbers("f2", 4 * 97 * 97, seed=1)
+    base = numbers(dtype, 4 * 97 * 97, seed=1)
     wide, square = base.reshape(194, 194), base[: 97 * 97].reshape(97, 97)
     for operand in (wide[::2, ::2], wide[::2, ::2].T, square, square.T, square[::-1, ::-1], square.T[::-1]):
 

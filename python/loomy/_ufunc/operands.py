@@ -66,7 +66,7 @@ def take_operands(ufunc: np.ufunc, args: tuple[Any, ...], kwargs: dict[str, Any]
         return None
     if warns_of_casts(inputs, outputs, where, dtypes):
         return None
-    if any(dtype.char == "e" for dtype in dtypes) and not is_in_one_run((*inputs, *outputs)):
+    if may_round_by_layout(ufunc, dtypes) and not is_in_one_run((*inputs, *outputs)):
         return None
     return Operands(
         ufunc, inputs, outputs, where, options, dtypes, call_info,
@@ -231,13 +231,49 @@ def warns_of_casts(
     return any(before and not after for before, after in casts)
 
 
-def is_in_one_run(operands: tuple[Any, ...]) -> bool:
-    """Whether all arrays are of one shape, and lie as one row.
+# For which NumPy has loops of Intel's vector library, on CPUs with AVX512.
+VECTOR_MATH = frozenset(
+    (
+        np.sin,
+        np.cos,
+        np.tan,
+        np.arcsin,
+        np.arccos,
+        np.arctan,
+        np.arctan2,
+        np.sinh,
+        np.cosh,
+        np.tanh,
+        np.arcsinh,
+        np.arccosh,
+        np.arctanh,
+        np.exp,
+        np.exp2,
+        np.expm1,
+        np.log,
+        np.log2,
+        np.log10,
+        np.log1p,
+        np.cbrt,
+        np.power,
+        np.float_power,
+    )
+)
 
-    Of half precision others are NumPy's: where CPUs compute with it (AVX512-FP16), how an element is
-    rounded depends on whether its neighbours lie beside it, and on which call of the loop it meets.
+
+def may_round_by_layout(ufunc: np.ufunc, dtypes: tuple[np.dtype[Any], ...]) -> bool:
+    """Whether the last bit of an element may depend on where its neighbours lie.
+
+    The vector library and what NumPy does where it does not fit round differently, and so do the loops of
+    half precision on CPUs that compute with it: which of them an element meets is up to the strides.
     """
-    arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
+    chars = {dtype.char for dtype in dtypes}
+    return "e" in chars or (ufunc in VECTOR_MATH and not chars.isdisjoint("fd"))
+
+
+def is_in_one_run(operands: tuple[Any, ...]) -> bool:
+    """Whether all arrays, but for scalars, are of one shape, and lie as one row."""
+    arrays = [operand for operand in operands if isinstance(operand, np.ndarray) and operand.ndim > 0]
     return (
         len({array.shape for array in arrays}) == 1
         and (all(a.flags.c_contiguous for a in arrays) or all(a.flags.f_contiguous for a in arrays))
