@@ -48,6 +48,8 @@ DEFERRED = "what a native thread leaves, the main thread lets go of; that one wa
 
 TESTS: dict[str, str] = {
     "test_aio.test_a_call_that_has_not_started_when_it_is_cancelled_never_does": OF_TO_THREAD,
+    "test_aio_inside_jobs.test_as_many_loops_in_to_thread_as_there_are_threads": OF_TO_THREAD,
+    "test_aio_inside_jobs.test_to_thread_ten_deep": OF_TO_THREAD,
     "test_aio_inside_jobs.test_to_thread_inside_to_thread_runs_on_other_threads": OF_TO_THREAD,
     "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
     "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
