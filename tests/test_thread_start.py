@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import WAIT, identity, run_program, thread_of_job
+from helpers import WAIT, identity, run_program, thread_of_job, wait_until
 
 from loomy import Pool, _threads
 
@@ -63,6 +63,32 @@ def test_threads_are_counted_once_though_their_start_was_interrupted(monkeypatch
         with pytest.raises(Raised):
             look_for_signals(lambda: pool.process_async(0))
         assert len({pool.process(i) for i in range(100)}) == 1
+
+
+def test_what_a_handler_raised_is_not_hidden_by_an_error_of_threading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Thread.start` answers with a KeyError when it is interrupted after the thread has begun."""
+
+    class Alarm(Exception):
+        """`Thread.start` handles what is an `Exception`, and loses it."""
+
+    native = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    start = getattr(threading, native)
+    tries: list[int] = []
+
+    def interrupted(bootstrap: Any, *arguments: Any, **options: Any) -> Any:
+        handle = start(bootstrap, *arguments, **options)
+        tries.append(1)
+        if len(tries) == 1:
+            bootstrap.__self__._started.wait_for_thread(WAIT)
+            wait_until(lambda: bootstrap.__self__ not in threading._limbo)  # type: ignore[attr-defined]
+            raise Alarm
+        return handle
+
+    with Pool(identity, size=1, affinity="worker") as pool:
+        monkeypatch.setattr(threading, native, interrupted)
+        with pytest.raises(Alarm):
+            look_for_signals(lambda: pool.process_async(1))
+        assert pool.process(2) == 2
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

@@ -39,6 +39,16 @@ class _Thread(threading.Thread):
         self._started = _Started()
         self._process = os.getpid()
 
+    def start(self) -> None:
+        try:
+            super().start()
+        except KeyError as error:
+            # What a signal handler raised after the thread had begun: CPython then takes it out of limbo, where
+            # it is no more, and the KeyError of that hides what was raised.
+            if error.args != (self,) or error.__context__ is None:
+                raise
+            raise error.__context__ from None
+
     def run(self) -> None:
         # Threads that a job starts inherit this, and are to be waited for at exit, as those are that a job of
         # the standard library's executor starts. Whether this one is waited for was settled when it began.

@@ -209,10 +209,8 @@ void pool::stop_running() {
         const std::lock_guard guard(lifecycle_lock_);
         limit = id_limit_;
     }
-    for (std::uint32_t id = 0; id < limit; ++id) {
-        while (const ref<cancel_token> token = next_to_cancel(at(id))) token->cancel();
-    }
-    // Whoever waits for a job that may never end goes on.
+    // Whoever waits for a job that may never end goes on. Before the jobs are told: else one that heeds its
+    // token on another CPU would have ended by then, and were cancelled or not by chance.
     for (std::uint32_t id = 0; id < limit; ++id) {
         for (job* const one : hold_running(at(id))) {
             if ((one->word() & job::shared) != 0) {
@@ -222,6 +220,9 @@ void pool::stop_running() {
             }
             if (one->drop_hold()) one->dispose();
         }
+    }
+    for (std::uint32_t id = 0; id < limit; ++id) {
+        while (const ref<cancel_token> token = next_to_cancel(at(id))) token->cancel();
     }
 }
 
