@@ -65,7 +65,7 @@ def test_threads_are_counted_once_though_their_start_was_interrupted(monkeypatch
         assert len({pool.process(i) for i in range(100)}) == 1
 
 
-def test_what_a_handler_raised_is_not_hidden_by_an_error_of_threading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_handler_raised_is_not_hidden_by_a_key_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Thread.start` answers with a KeyError when it is interrupted after the thread has begun."""
 
     class Alarm(Exception):
