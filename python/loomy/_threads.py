@@ -43,8 +43,8 @@ class _Thread(threading.Thread):
         try:
             super().start()
         except KeyError as error:
-            # A signal handler raised after the thread had begun: CPython then takes it out of limbo, where it is
-            # no more, and the KeyError of that hides what was raised.
+            # A signal handler raised after the thread had begun: CPython then takes it out of limbo, where it
+            # is no more, and the KeyError of that hides what was raised.
             if error.args != (self,) or error.__context__ is None:
                 raise
             raise error.__context__ from None
