@@ -47,6 +47,7 @@ OF_TO_THREAD = "fills the threads of aio.to_thread, which are the process's"
 DEFERRED = "what a native thread leaves, the main thread lets go of; that one waits for the plugin's"
 
 TESTS: dict[str, str] = {
+    "test_aio.test_a_closed_pool_is_replaced": "closes the pool of aio.to_thread, which is the process's",
     "test_aio.test_a_call_that_has_not_started_when_it_is_cancelled_never_does": OF_TO_THREAD,
     "test_aio_inside_jobs.test_as_many_loops_in_to_thread_as_there_are_threads": OF_TO_THREAD,
     "test_aio_inside_jobs.test_to_thread_ten_deep": OF_TO_THREAD,

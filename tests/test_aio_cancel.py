@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import threading
 from typing import Any
@@ -144,18 +145,9 @@ def test_cancelling_an_async_for_whose_results_are_there(run: Run[None]) -> None
         return payload if payload < 1_000_000 else told.job(ctx, payload)
 
     async def main() -> None:
-        held = threading.Event()
-
-        def payloads() -> Any:
-            yield 1_000_000
-            held.wait(WAIT)
-            while True:
-                yield 1
-
-        task: asyncio.Task[None]
-        results = pool.map(payloads(), ordered=False, buffer=4)
-        task = asyncio.create_task(consume(results))
-        held.set()
+        payloads = itertools.chain([1_000_000], itertools.repeat(1))
+        results = pool.map(payloads, ordered=False, buffer=4)
+        task: asyncio.Task[None] = asyncio.create_task(consume(results))
         await soon(lambda: bool(told.started))
         await asyncio.sleep(0.01)
         await cancelled(task)
