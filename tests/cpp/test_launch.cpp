@@ -117,6 +117,40 @@ TEST_CASE("chunks of a dynamic partition have at least `grain` items, but for th
     CHECK(small <= 1);
 }
 
+TEST_CASE("a loop known to be long enough for two is run from both halves, in multiples of the grain") {
+    constexpr std::int64_t total = 10'001, grain = 64;
+    for (const way how : {way::queued, way::shared}) {
+        pool_fixture pool(2);
+        std::vector<std::atomic<int>> hits(total);
+        std::atomic<std::int64_t> first[2]{-1, -1}; // where each participant began
+        std::atomic<int> odd{0};
+        std::atomic<std::uint32_t> inside{0};
+        const test_kernel kernel([&](const loomy_call& call) -> int {
+            std::int64_t none = -1;
+            if (first[call.worker].compare_exchange_strong(none, call.begin)) ++inside;
+            // Until the other has a chunk too: nobody comes late and finds all done.
+            while (inside < 2 && loomy_should_stop(&call) == 0) std::this_thread::yield();
+            for (std::int64_t i = call.begin; i < call.end; ++i)
+                hits[static_cast<std::size_t>(i)].fetch_add(1, std::memory_order_relaxed);
+            if (call.begin % grain != 0 || (call.end - call.begin) % grain != 0) ++odd;
+            return LOOMY_OK;
+        });
+        cost_estimate cost;
+        cost.note(1'000'000'000, total);
+        launch_request what = kernel.over(total, 0, grain);
+        what.cost = &cost;
+        const handle one = make(pool, what);
+        CHECK(run(pool, *one, how).code == LOOMY_OK);
+        CHECK(std::all_of(hits.begin(), hits.end(), [](const auto& hit) { return hit == 1; }));
+        CHECK(odd == 1); // the last items, which are not so many
+        CAPTURE(static_cast<int>(how));
+        CAPTURE(first[0].load());
+        CAPTURE(first[1].load());
+        CHECK(std::min(first[0], first[1]) == 0);
+        CHECK(std::max(first[0], first[1]) == total / grain / 2 * grain);
+    }
+}
+
 TEST_CASE("no two chunks that run at once have the same worker, and a serial kernel has one at a time") {
     for (const std::uint64_t flags : {std::uint64_t{0}, std::uint64_t{LOOMY_K_SERIAL}}) {
         pool_fixture pool(4);

@@ -14,6 +14,7 @@
 #include "loomy/kernel/failure.hpp"
 #include "loomy/kernel/pace.hpp"
 #include "loomy/kernel/partition.hpp"
+#include "loomy/kernel/segments.hpp"
 #include "loomy/sync/cancel_token.hpp"
 
 namespace loomy {
@@ -137,7 +138,10 @@ class launch : public shared_job, private cancel_token::callback {
         joined_.store(1, std::memory_order_relaxed);
     }
     [[nodiscard]] std::uint64_t items_in(std::uint64_t units) const noexcept;
+    void cut_for_participants() noexcept;
     [[nodiscard]] std::uint64_t run_claimed(chunk_call& call, range units);
+    [[nodiscard]] std::uint64_t run_from_segments(chunk_call& call, range units);
+    [[nodiscard]] std::uint64_t run_items(chunk_call& call, index_range items);
     void run_chunk(chunk_call& call);
     // Or left an error of the interpreter's, whatever its status is.
     void chunk_failed(const chunk_call& call, int status, std::string_view escaped);
@@ -170,6 +174,7 @@ class launch : public shared_job, private cancel_token::callback {
     // Used by those who have claimed something. A worker that is about to join may find that the launch has
     // ended and this is gone, so what it has to know was read when the launch was made.
     cost_estimate* const cost_;
+    segments segments_;             // written before it was submitted
     const std::uint64_t before_ps_; // per unit, in earlier launches; 0: unknown
     std::atomic<std::uint32_t> stop_{0};
     std::atomic<std::uint32_t> joined_{0}; // participants so far

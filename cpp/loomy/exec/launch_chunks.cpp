@@ -55,7 +55,9 @@ std::uint64_t launch::take_part(frame& where) {
     const std::int64_t joined_ns = now_ns();
     std::int64_t from = joined_ns;
     while (!stopped()) {
-        const range next = claim(speed.next(unclaimed()));
+        std::uint64_t want = speed.next(unclaimed());
+        if (segments_) want -= want % split_.least_claim(); // which is the least that `next` says
+        const range next = claim(want);
         if (next.empty()) break;
         if (next.begin == 0) {
             started_.store(true, std::memory_order_relaxed);
@@ -86,14 +88,41 @@ std::uint64_t launch::items_in(std::uint64_t units) const noexcept {
     return split_.is_fixed() ? static_cast<std::uint64_t>(split_.total()) / size() * units : units;
 }
 
+// Worth it where it is known that there is enough for more than one thread: then the kernel has run before.
+void launch::cut_for_participants() noexcept {
+    if (record_.num_workers < 2 || split_.is_fixed()) return;
+    if (static_cast<double>(size()) * static_cast<double>(before_ps_) <= worth_sharing_ps) return;
+    segments_.cut(split_.total(), record_.num_workers, static_cast<std::int64_t>(split_.least_claim()));
+}
+
+std::uint64_t launch::run_items(chunk_call& call, index_range items) {
+    call.begin = items.begin;
+    call.end = items.end;
+    call.chunk = -1;
+    run_chunk(call);
+    return static_cast<std::uint64_t>(items.end - items.begin);
+}
+
+// As many items as were claimed, from wherever this participant takes them.
+std::uint64_t launch::run_from_segments(chunk_call& call, range units) {
+    const index_range rest = segments_.rest();
+    const std::int64_t of_rest = units.end == size() ? rest.end - rest.begin : 0;
+    std::uint64_t ran = 0;
+    segments_.take(call.where->where.id, static_cast<std::int64_t>(units.size()) - of_rest,
+                   [&](index_range items) {
+                       ran += run_items(call, items);
+                       return !stopped();
+                   });
+    if (of_rest != 0 && !stopped()) ran += run_items(call, rest);
+    return ran;
+}
+
 // Returns how many of the units were run.
 std::uint64_t launch::run_claimed(chunk_call& call, range units) {
+    if (segments_) return run_from_segments(call, units);
     if (!split_.is_fixed()) {
-        call.begin = static_cast<std::int64_t>(units.begin);
-        call.end = static_cast<std::int64_t>(units.end);
-        call.chunk = -1;
-        run_chunk(call);
-        return units.size();
+        return run_items(call,
+                         {static_cast<std::int64_t>(units.begin), static_cast<std::int64_t>(units.end)});
     }
     std::uint64_t index = units.begin;
     do {

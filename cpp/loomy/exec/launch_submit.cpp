@@ -27,6 +27,7 @@ slot* borrow_patiently(pool& from) noexcept {
 } // namespace
 
 submitted launch::submit_to(pool& on, const ref<cancel_token>& token) {
+    cut_for_participants();
     add_hold(); // the queue's
     submitted answer{};
     try {
