@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import gc
 import os
 import signal
 import threading
@@ -49,6 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("timeout") is None:
             # "thread", as a wait that ignores signals is one of the bugs to be found
             item.add_marker(pytest.mark.timeout(TIMEOUT, method="thread"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # What is there before the first test stays to the end: without this, looking through it again and again is a
+    # quarter of the processor time of all tests.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
