@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import helpers
 import pytest
 from alone import why_alone
 from helpers import identity_holds, wait_until
@@ -31,6 +32,8 @@ _stderr = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    threads = config.getoption("parallel_threads", 1)
+    helpers.threads_at_once = threads if isinstance(threads, int) else os.cpu_count() or 1  # or "auto"
     config.stash[_stderr] = os.dup(2)  # the capture of a test replaces descriptor 2
 
 
@@ -41,9 +44,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     run_parallel = config.pluginmanager.hasplugin("_run-parallel")
     if run_parallel:
-        # Free-threaded Python's collector walks the whole heap each time: 5 s for these with the heap of the
-        # beginning, 90 s with what thousands of tests leave.
-        items.sort(key=lambda item: item.path.stem != "test_state_machine")
+        # Free-threaded Python's collector walks the whole heap each time: 5 s for the first of these with the
+        # heap of the beginning, 90 s with what thousands of tests leave.
+        makes_much = ("test_state_machine", "test_kernels_fuzz", "test_ufunc_same")
+        items.sort(key=lambda item: item.path.stem not in makes_much)
     for item in items:
         if run_parallel and isinstance(item, pytest.Function) and (reason := why_alone(item)) is not None:
             item.add_marker(pytest.mark.thread_unsafe(reason=reason))
@@ -53,8 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # What is there before the first test stays to the end: without this, looking through it again and again is a
-    # quarter of the processor time of all tests.
+    # What is there before the first test stays to the end: the collector need not look through it each time.
     gc.collect()
     gc.freeze()
 

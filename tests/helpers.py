@@ -21,12 +21,18 @@ T = TypeVar("T")
 
 WAIT = 20.0  # bound of waits that end at once unless something is broken
 LONG = os.environ.get("LOOMY_LONG") == "1"
+threads_at_once = 1  # on which each test runs; more with pytest-run-parallel: conftest.py
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 SCRIPTS = pathlib.Path(__file__).parent / "scripts"
 
 NO_LIMIT: list[Any] = [None, math.inf, 1e18, 10**18, 3600]
 ALREADY_PASSED: list[Any] = [0, 0.0, -0.0, -1, -0.5, -1e18, -math.inf]
 NOT_A_TIMEOUT: list[Any] = [True, False, "1", b"1", [], {}, 1j, object()]
+
+
+def examples_for(usual: int, long: int) -> int:
+    """How many random examples a test tries on this thread; with LOOMY_LONG=1 `long`."""
+    return max(1, (long if LONG else usual) // threads_at_once)
 
 
 class Gate:

@@ -7,7 +7,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
-from helpers import LONG
+from helpers import examples_for
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from kernel_tools import Tensor
@@ -25,7 +25,7 @@ MOST = 2**61  # items, chunks and grain of a launch
 def examples(count: int) -> Callable[[Any], Any]:
     """So many; 20,000 with LOOMY_LONG=1."""
     return settings(
-        max_examples=20_000 if LONG else count,
+        max_examples=examples_for(count, long=20_000),
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -289,16 +289,23 @@ def test_closing_the_iterator_pulls_nothing_more() -> None:
 
 def test_dropped_iterator_cancels_what_has_not_started() -> None:
     with Gate() as gate:
-        started = threading.Event()
+        started, some_queued = threading.Event(), threading.Event()
+
+        def payloads() -> Iterator[int]:
+            yield from range(5)
+            some_queued.set()  # the map pulls on while there is nothing to hand out
+            yield from range(5, 100)
 
         def job(payload: int) -> int:
             if payload:
                 started.set()
                 gate.block(payload)
+            else:
+                assert some_queued.wait(WAIT)
             return payload
 
-        with Pool(job, size=1) as pool:
-            results = pool.map(range(100), buffer=10)
+        with Pool(job, size=1, affinity="worker") as pool:
+            results = pool.map(payloads(), buffer=10)
             assert next(results) == 0
             assert started.wait(WAIT)
             del results

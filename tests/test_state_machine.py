@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TypeVar
 
 import pytest
-from helpers import LONG, WAIT
+from helpers import LONG, WAIT, examples_for
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,7 +34,7 @@ from pool_model import (
 import loomy
 from loomy import Context
 
-EXAMPLES, STEPS = (1000, 100) if LONG else (12, 30)
+EXAMPLES, STEPS = examples_for(12, long=1000), 100 if LONG else 30
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import pytest
 
 np: Any = pytest.importorskip("numpy")
 
-from helpers import LONG, WAIT, identity  # noqa: E402
+from helpers import LONG, WAIT, examples_for, identity  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from ufunc_cases import LARGE, WAYS, numbers, outcome, share, share_if_possible, sharing  # noqa: E402
@@ -138,7 +138,7 @@ SCALARS = st.sampled_from([2, -1, 0.5, 3.0e38, 1e-50, 2j, True, np.float32(7), n
 
 @pytest.mark.timeout(1800 if LONG else 60)
 def test_any_operands_give_what_numpy_gives(pool: AnyPool) -> None:
-    @settings(max_examples=20_000 if LONG else 150, deadline=None)
+    @settings(max_examples=examples_for(150, long=20_000), deadline=None)
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         compare(pool, data.draw)
