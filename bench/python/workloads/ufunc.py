@@ -34,8 +34,9 @@ def tables(options: Options) -> list[Table]:
             reference="numpy",
             targets=[_beside(at_least=1.7) if (name, size) == ("sin", 10_000_000) else _beside(at_most=1.05)],
             notes=[
-                f"{_BESIDE}: {_LARGE_TURNS} to {_TURNS} turns of each in one process, with the same memory and "
-                "the same neighbours; the median of what the turns say. The row numpy has a process of its own."
+                f"{_BESIDE}: {_LARGE_TURNS} to {_TURNS} turns of each in one process, with the same "
+                "memory and the same neighbours; the median of what the turns say. The row numpy has a "
+                "process of its own."
             ],
             rounds=7,
         )
@@ -68,7 +69,7 @@ def prepare(competitor: Competitor, case: Case) -> Iterator[Measure]:
     args = [values] * plain.nin
     right, out = plain(*args), np.empty(size)
     times = max(1, min(1_000, 300_000 // size))
-    turns = _TURNS if size < 1_000_000 else _LARGE_TURNS
+    turns = _TURNS if size <= 1_000_000 else _LARGE_TURNS
     with competitor.opened(abs, WORKERS):
         call = plain
         if competitor.name == "loomy":
