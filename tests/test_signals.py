@@ -132,9 +132,9 @@ def test_signal_handler_may_submit_while_the_main_thread_submits() -> None:
         return payload
 
     previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:
         with Pool(job, size=1) as pool:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
             results = [pool.process_async(i) for i in range(20_000)]
             assert [result.wait(WAIT) for result in results] == list(range(20_000))
             while not submitted:  # the handler runs between two bytecodes
