@@ -52,6 +52,7 @@ TESTS: dict[str, str] = {
     "test_aio_inside_jobs.test_as_many_loops_in_to_thread_as_there_are_threads": OF_TO_THREAD,
     "test_aio_inside_jobs.test_to_thread_ten_deep": OF_TO_THREAD,
     "test_aio_inside_jobs.test_to_thread_inside_to_thread_runs_on_other_threads": OF_TO_THREAD,
+    "test_contextvars.test_every_way_in_from_a_loop_copies_the_variables_of_its_task": OF_TO_THREAD,
     "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
     "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
     "test_kernels_lifetime.test_03_bytearray_can_be_resized_soon_after_a_dropped_result": DEFERRED,
