@@ -140,7 +140,7 @@ def test_caller_hooks_and_statistics_agree_on_each_job(
 
         saw = {payload: end for ends in in_threads(THREADS, caller) for payload, end in ends.items()}
 
-    # Who gives a job up tells its hook after its caller, and may be a thread that is no caller's and no worker's.
+    # Who gives a job up tells its hook after its caller, and may be neither a caller nor a worker.
     wait_until(lambda: len(hooks.ended) >= THREADS * EACH)
     stats = pool.stats()
     assert len(hooks.ended) == len(saw) == THREADS * EACH  # one end each
