@@ -26,9 +26,9 @@ class Told:
         self.made = 0
         told, original = self, _futures.Touched.__init__
 
-        def counting(touched: _futures.Touched) -> None:
+        def counting(touched: _futures.Touched, state: str | None) -> None:
             told.made += 1
-            original(touched)
+            original(touched, state)
 
         monkeypatch.setattr(_futures.Touched, "__init__", counting)
 

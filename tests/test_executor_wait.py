@@ -207,6 +207,36 @@ def test_what_a_future_says_its_condition_says_too(tell: str) -> None:
             assert wait([future], 0).done == {future}
 
 
+def test_a_future_that_has_said_it_ended_says_no_other_thing_to_whoever_looks_first() -> None:
+    """Its callback reads the state while others look at the condition, which comes into being there."""
+    seen: set[str] = set()
+    current: list[Any] = [None]
+
+    def look_often(ended: Any) -> None:
+        current[0] = ended
+        seen.update(ended._state for _ in range(300))
+
+    def touch(stop: threading.Event) -> int:
+        looked: list[Any] = [None]
+        while not stop.is_set():
+            future = current[0]
+            if future is not looked[-1]:
+                looked.append(future)
+                assert future._condition
+        return len(looked)
+
+    stop = threading.Event()
+    toucher = Background(lambda: touch(stop))
+    try:
+        with Executor(1) as executor:
+            for _ in range(10_000):
+                executor.submit(int).add_done_callback(look_often)
+    finally:
+        stop.set()
+    assert toucher.result() > 1, "nothing was looked at"
+    assert seen == {"FINISHED"}
+
+
 # Everything at once.
 
 

@@ -12,7 +12,8 @@ namespace loomy::py {
 // itself, as in an AsyncResult. What the standard library's wait() and as_completed() look at (a condition, a
 // state beside it, a list of waiters) is made when one of them looks.
 struct future_object : async_result {
-    // A loomy._futures.Touched, or null while nobody has looked; set once, owned.
+    // A loomy._futures.Touched once somebody has looked; before that null, or None if the future has been
+    // asked for its end. Owned.
     std::atomic<PyObject*> touched;
 };
 

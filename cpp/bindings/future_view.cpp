@@ -9,6 +9,14 @@
 namespace loomy::py {
 namespace {
 
+// The place of a future's Touched once it has spoken of its end and nobody had looked: an unsettled one can
+// then no longer be published. Owned like one.
+PyObject* const ended_unseen = Py_None;
+
+bool is_seen(const PyObject* touched) noexcept {
+    return touched != nullptr && touched != ended_unseen;
+}
+
 // Tells those who look at the future's condition that it has ended, unless they know. False with an error
 // set.
 bool settle(PyObject* self, PyObject* touched) {
@@ -36,29 +44,69 @@ void settle_now(listener& node) {
     delete self;
 }
 
-// Borrowed; made at the first call. Null with an error set.
-PyObject* touched_of(PyObject* self) {
-    std::atomic<PyObject*>& place = as_future(self)->touched;
-    if (PyObject* const there = place.load(std::memory_order_acquire)) return there;
+const char* state_word(python_job& job) noexcept {
+    const phase now = job.state();
+    if (now == phase::cancelled) return "CANCELLED_AND_NOTIFIED";
+    if (has_ended(job)) return "FINISHED";
+    return now == phase::pending ? "PENDING" : "RUNNING";
+}
+
+// A Touched that nobody else has seen, in that state. Null with an error set.
+PyObject* make_touched(PyObject* state) {
     PyObject* const kind = borrowed_class("loomy._futures", "Touched");
-    PyObject* const made = kind != nullptr ? PyObject_CallNoArgs(kind) : nullptr;
-    if (made == nullptr) return nullptr;
-    auto* const node = new (std::nothrow) settle_listener{};
+    return kind != nullptr ? PyObject_CallOneArg(kind, state) : nullptr;
+}
+
+// Of the two that publish, false is an error; after true the place holds something new, of this thread's or
+// of another's.
+
+// While the job has not ended. What is published will be settled: by its listener, by this call, or by
+// whoever comes first to speak of the end.
+bool publish_unsettled(PyObject* self) {
+    PyObject* const made = make_touched(Py_None);
+    auto* const node = made != nullptr ? new (std::nothrow) settle_listener{} : nullptr;
     if (node == nullptr) {
-        Py_DECREF(made);
-        return PyErr_NoMemory();
+        if (made != nullptr) PyErr_NoMemory();
+        Py_XDECREF(made);
+        return false;
     }
     PyObject* nobody = nullptr;
-    if (!place.compare_exchange_strong(nobody, made, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    if (!as_future(self)->touched.compare_exchange_strong(nobody, made, std::memory_order_acq_rel,
+                                                          std::memory_order_acquire)) {
         delete node;
         Py_DECREF(made);
-        return nobody;
+        return true;
     }
     node->call = &settle_now;
     node->future = Py_NewRef(self);
     // Published first: who finds it from now on and lists a waiter is told by this listener, or by this call.
     if (has_ended(job_of(self)) || !job_of(self).listen(*node)) settle_now(*node);
-    return made;
+    return true;
+}
+
+// After the end: it says so from the first. One that were settled after it was published would for a moment
+// say to others that a future still runs which has told them that it does not.
+bool publish_settled(PyObject* self) {
+    if (!settle_if_touched(self)) return false;
+    PyObject* const state = PyUnicode_FromString(state_word(job_of(self)));
+    PyObject* const made = state != nullptr ? make_touched(state) : nullptr;
+    Py_XDECREF(state);
+    if (made == nullptr) return false;
+    PyObject* unseen = ended_unseen;
+    const bool is_published = as_future(self)->touched.compare_exchange_strong(
+        unseen, made, std::memory_order_acq_rel, std::memory_order_acquire);
+    Py_DECREF(is_published ? unseen : made);
+    if (is_published) gil::track(self); // what others attach to the future may lead back to it
+    return true;
+}
+
+// Borrowed; made at the first call. Null with an error set.
+PyObject* touched_of(PyObject* self) {
+    while (true) {
+        PyObject* const there = as_future(self)->touched.load(std::memory_order_acquire);
+        if (is_seen(there)) return there;
+        if (!(has_ended(job_of(self)) ? publish_settled(self) : publish_unsettled(self))) return nullptr;
+    }
 }
 
 PyObject* get_touched(PyObject* self, const char* name) {
@@ -74,17 +122,11 @@ PyObject* get_waiters(PyObject* self, void*) {
     return get_touched(self, "waiters");
 }
 
-const char* state_word(python_job& job) noexcept {
-    const phase now = job.state();
-    if (now == phase::cancelled) return "CANCELLED_AND_NOTIFIED";
-    if (has_ended(job)) return "FINISHED";
-    return now == phase::pending ? "PENDING" : "RUNNING";
-}
-
 // Whoever holds the condition must see no end that has not been told to its waiters.
 PyObject* get_state(PyObject* self, void*) {
     const char* const word = state_word(job_of(self));
-    if (PyObject* const touched = as_future(self)->touched.load(std::memory_order_acquire)) {
+    PyObject* const touched = as_future(self)->touched.load(std::memory_order_acquire);
+    if (is_seen(touched)) {
         PyObject* const settled = PyObject_GetAttrString(touched, "state");
         if (settled != Py_None) return settled; // or null with the error set
         Py_DECREF(settled);
@@ -123,9 +165,15 @@ bool show_to_collector(PyObject* self) {
 }
 
 bool settle_if_touched(PyObject* self) {
-    // acquire: pairs with the exchange in touched_of.
-    PyObject* const touched = as_future(self)->touched.load(std::memory_order_acquire);
-    return touched == nullptr || settle(self, touched);
+    std::atomic<PyObject*>& place = as_future(self)->touched;
+    // acquire: pairs with the exchanges that publish.
+    PyObject* touched = place.load(std::memory_order_acquire);
+    if (touched == nullptr && place.compare_exchange_strong(touched, ended_unseen, std::memory_order_acq_rel,
+                                                            std::memory_order_acquire)) {
+        Py_INCREF(ended_unseen);
+        return true;
+    }
+    return !is_seen(touched) || settle(self, touched);
 }
 
 PyGetSetDef standard_library_view[] = {

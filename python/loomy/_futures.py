@@ -19,10 +19,10 @@ class Touched:
 
     __slots__ = ("condition", "state", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, state: str | None) -> None:
         self.condition = threading.Condition()
         self.waiters: list[Any] = []
-        self.state: str | None = None  # None until the end
+        self.state = state  # None until the end
 
     def settle(
         self, future: Future[Any], how: Literal["add_result", "add_exception", "add_cancelled"]
