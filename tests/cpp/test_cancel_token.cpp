@@ -8,8 +8,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,6 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <csignal>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
 #endif
 
 #include "loomy/sync/address_wait.hpp"
@@ -71,6 +76,32 @@ std::vector<ref<cancel_token>> chain_of(int length) {
     }
     return chain;
 }
+
+// A thread that is about to sleep for others, and lets them wait until it does.
+class sleeper {
+  public:
+    void about_to_sleep() noexcept {
+#if defined(__linux__)
+        id_.store(syscall(SYS_gettid), std::memory_order_release);
+#else
+        id_.store(1, std::memory_order_release);
+#endif
+    }
+    void wait_until_asleep() const {
+        while (id_.load(std::memory_order_acquire) == 0) std::this_thread::yield();
+#if defined(__linux__)
+        const std::string path = "/proc/self/task/" + std::to_string(id_.load()) + "/stat";
+        for (std::string id, name, state; state != "S"; std::this_thread::yield()) {
+            std::ifstream(path) >> id >> name >> state;
+        }
+#else
+        std::this_thread::sleep_for(std::chrono::milliseconds(20)); // what others say of a thread differs
+#endif
+    }
+
+  private:
+    std::atomic<long> id_{0};
+};
 
 } // namespace
 
@@ -382,15 +413,18 @@ TEST_CASE("whoever a cancel wakes finds all of the tree cancelled") {
         std::vector<ref<cancel_token>> children(500);
         for (auto& child : children) child = cancel_token::make(deadline::never(), parent.get());
         std::array<std::size_t, 2> uncancelled{};
+        std::array<sleeper, 2> here;
         std::array<std::thread, 2> waiters;
         for (std::size_t i = 0; i < waiters.size(); ++i) {
             waiters[i] = std::thread([&, i] {
                 const auto& mine = i == 0 ? children.front() : children.back();
+                here[i].about_to_sleep();
                 CHECK(mine->wait(deadline::never()) == cancel_wait::cancelled);
                 for (const auto& child : children) uncancelled[i] += child->poll() == cancel_reason::none;
             });
         }
-        std::this_thread::sleep_for(std::chrono::microseconds(100)); // so that they sleep, mostly
+        // One that did not sleep may look at its own token in the middle of the marking.
+        for (const sleeper& one : here) one.wait_until_asleep();
         CHECK(parent->cancel());
         for (std::thread& waiter : waiters) waiter.join();
         CHECK(uncancelled == std::array<std::size_t, 2>{});
