@@ -103,8 +103,8 @@ class shared_job : public job {
     // All of it, if nobody has claimed anything. Lock-free.
     [[nodiscard]] range claim_whole() noexcept {
         std::uint64_t nothing = 0;
-        const bool whole = cursor_.compare_exchange_strong(nothing, size_, std::memory_order_relaxed,
-                                                           std::memory_order_acquire); // (2)
+        // (2) acquire is for the failure; for the success too, as GCC 12 warns of less.
+        const bool whole = cursor_.compare_exchange_strong(nothing, size_, std::memory_order_acquire);
         return {whole ? 0 : size_, size_};
     }
     [[nodiscard]] bool is_untouched() const noexcept { return cursor_.load(std::memory_order_relaxed) == 0; }
