@@ -32,6 +32,7 @@ USES = {
     "active_count": "counts the threads of the process",
     "default_pool": "the default pool is the process's",
     "getLogger": "loggers are the process's",
+    "MonkeyPatch": "what it puts in another's place is the process's",
     "monitoring": "the tools of sys.monitoring are the process's",
     "sched_setaffinity": "binds threads to a CPU, whoever else runs",
 }
