@@ -223,13 +223,10 @@ async_result* result_of(python_job& job) noexcept {
     return reinterpret_cast<async_result*>(reinterpret_cast<unsigned char*>(&job) - offset);
 }
 
-async_result* make_async_result(python_pool& home, PyObject* payload, context_snapshot* snapshot) {
+async_result* make_async_result(python_pool& home, PyObject* payload, context_snapshot snapshot) {
     async_result* const self = allocate();
-    if (self == nullptr) {
-        if (snapshot != nullptr) snapshot->release();
-        return nullptr;
-    }
-    new (&self->job) python_job(ref<python_pool>::share(&home), payload, snapshot);
+    if (self == nullptr) return nullptr;
+    new (&self->job) python_job(ref<python_pool>::share(&home), payload, std::move(snapshot));
     return self;
 }
 

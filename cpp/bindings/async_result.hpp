@@ -16,9 +16,9 @@ struct async_result {
 
 extern PyTypeObject async_result_type;
 
-// A pending job of that pool, with the queue's hold. Steals `snapshot` (may be null). Null with an error set.
+// A pending job of that pool, with the queue's hold. `snapshot` may be empty. Null with an error set.
 [[nodiscard]] async_result* make_async_result(python_pool& home, PyObject* payload,
-                                              context_snapshot* snapshot);
+                                              context_snapshot snapshot);
 // The answer of a batch.
 [[nodiscard]] async_result* make_batch_result(python_pool& home, ref<python_batch> of);
 // The answer of a launch of that kernel.

@@ -10,13 +10,23 @@
 namespace loomy::py {
 namespace {
 
-std::ptrdiff_t map_offset = -1;         // of the map inside a Context object; negative: unknown
-context_snapshot* last_taken = nullptr; // borrowed; forgets itself when it dies
+std::ptrdiff_t map_offset = -1; // of the map inside a Context object; negative: unknown
 
 PyObject* map_of(PyObject* context) noexcept {
     PyObject* map = nullptr;
     std::memcpy(&map, reinterpret_cast<const char*>(context) + map_offset, sizeof map);
     return map;
+}
+
+// A Context with these values, as PyContext_Copy makes one of another Context. Null with an error set.
+PyObject* context_with(PyObject* map) {
+    PyObject* const made = PyContext_New();
+    if (made == nullptr) return nullptr;
+    PyObject* const empty = map_of(made);
+    std::memcpy(reinterpret_cast<char*>(made) + map_offset, &map, sizeof map);
+    Py_INCREF(map);
+    Py_DECREF(empty);
+    return made;
 }
 
 bool is_map(PyObject* object) noexcept {
@@ -25,35 +35,18 @@ bool is_map(PyObject* object) noexcept {
 
 } // namespace
 
-context_snapshot* context_snapshot::take() {
-    if (map_offset >= 0) {
-        PyObject* const current = gil::current_context();
-        if (last_taken != nullptr && current != nullptr && map_of(current) == map_of(last_taken->copy_)) {
-            ++last_taken->count_;
-            return last_taken;
-        }
-    }
-    PyObject* const copy = PyContext_CopyCurrent();
-    if (copy == nullptr) return nullptr;
-    auto* const made = new (std::nothrow) context_snapshot(copy);
-    if (made == nullptr) {
-        Py_DECREF(copy);
-        PyErr_NoMemory();
-        return nullptr;
-    }
-    if (map_offset >= 0) last_taken = made;
-    return made;
-}
-
-void context_snapshot::release() {
-    if (--count_ != 0) return;
-    if (last_taken == this) last_taken = nullptr;
-    PyObject* const copy = copy_;
-    delete this;
+// Only this thread changes the context that it is in, so the map can be read without a lock.
+context_snapshot context_snapshot::take() {
+    PyObject* const current = map_offset >= 0 ? gil::current_context() : nullptr;
+    if (current != nullptr) return context_snapshot(Py_NewRef(map_of(current)));
+    PyObject* const copy = PyContext_CopyCurrent(); // and from now on there is a current one
+    if (copy == nullptr || map_offset < 0) return context_snapshot(copy);
+    context_snapshot taken(Py_NewRef(map_of(copy)));
     Py_DECREF(copy);
+    return taken;
 }
 
-bool lent_context::enter(context_snapshot& from) {
+bool lent_context::enter(const context_snapshot& from) {
     if (entered_) {
         // A nested job: the outer one's context stays as it is, below.
         auto* const below = new (std::nothrow) lent_context(*this);
@@ -62,16 +55,15 @@ bool lent_context::enter(context_snapshot& from) {
             return false;
         }
         outer_ = below;
-        head_ = source_ = nullptr;
+        head_ = nullptr;
         entered_ = false;
     }
     if (map_offset < 0) {
         drop();
-        head_ = Py_NewRef(from.copy_); // nobody else has it
-    } else if (head_ == nullptr || source_ != from.copy_) {
+        head_ = Py_NewRef(from.held_); // nobody else has it
+    } else if (head_ == nullptr || map_of(head_) != from.held_) {
         drop();
-        head_ = PyContext_Copy(from.copy_);
-        source_ = Py_NewRef(from.copy_);
+        head_ = context_with(from.held_);
     }
     entered_ = head_ != nullptr && PyContext_Enter(head_) == 0;
     if (entered_) return true;
@@ -87,8 +79,8 @@ bool lent_context::enter(context_snapshot& from) {
 void lent_context::leave() {
     if (PyContext_Exit(head_) != 0) PyErr_Clear();
     entered_ = false;
-    // For the next job only if this one has neither changed nor kept it.
-    if (map_offset < 0 || Py_REFCNT(head_) != 1 || map_of(head_) != map_of(source_)) drop();
+    // For the next job only if this one has not kept it.
+    if (map_offset < 0 || Py_REFCNT(head_) != 1) drop();
     if (outer_ != nullptr) {
         drop();
         lent_context* const below = std::exchange(outer_, nullptr);
@@ -99,11 +91,9 @@ void lent_context::leave() {
 
 void lent_context::drop() {
     Py_CLEAR(head_);
-    Py_CLEAR(source_);
 }
 
 int register_context_layout(PyObject*) {
-    if constexpr (gil::is_free_threaded) return 0; // a shared cache would have to be locked
     PyObject* const plain = PyContext_New();
     PyObject* const variable = plain != nullptr ? PyContextVar_New("loomy_layout", nullptr) : nullptr;
     if (variable == nullptr) return -1;
@@ -126,6 +116,15 @@ int register_context_layout(PyObject*) {
             Py_XDECREF(token);
             (void)PyContext_Exit(copy);
         }
+        PyObject* const made = right ? context_with(map_of(copy)) : nullptr;
+        right = made != nullptr && PyContext_Enter(made) == 0;
+        if (right) {
+            PyObject* value = nullptr;
+            right = PyContextVar_Get(variable, nullptr, &value) == 0 && value == Py_None;
+            Py_XDECREF(value);
+            (void)PyContext_Exit(made);
+        }
+        Py_XDECREF(made);
         Py_XDECREF(copy);
         if (!right) map_offset = -1;
     }

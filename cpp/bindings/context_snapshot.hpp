@@ -2,36 +2,44 @@
 
 #include <Python.h>
 
+#include <utility>
+
 namespace loomy::py {
 
-// The contextvars context of a submitter at the moment of the submission. Contexts are immutable maps behind
-// a mutable head: submissions that find the same map share one copy of the head, and a worker that runs one
-// after the other lends the same head to each as long as none of them changes it. So a million queued jobs
-// need not be a million Context objects, each of which the collector would visit.
+// The contextvars context of a submitter at the moment of the submission. A Context is a mutable head with an
+// immutable map of values, so the map is all that has to be kept: a million queued jobs need not be a million
+// Context objects, each of which the collector would visit. A worker makes a head for it, and lends that to
+// one job after the other as long as they have the same map and none of them changes it.
 //
-// Telling whether a map is the same takes a look inside the Context object, which CPython does not offer;
-// where its layout is checked at import and found to be another, and on free-threaded builds, every job has
-// its own copy.
+// That takes a look inside the Context object, which CPython does not offer; where its layout is checked at
+// import and found to be another, every job has a copy of the Context.
 class context_snapshot {
   public:
-    // Of this thread's current context. New reference; null with an error set.
-    [[nodiscard]] static context_snapshot* take();
-    void release();
+    context_snapshot() noexcept = default;
+    context_snapshot(context_snapshot&& other) noexcept : held_(std::exchange(other.held_, nullptr)) {}
+    context_snapshot& operator=(context_snapshot&& other) noexcept {
+        std::swap(held_, other.held_);
+        return *this;
+    }
+    ~context_snapshot() { Py_XDECREF(held_); }
+
+    // Of this thread's current context. Empty with an error set.
+    [[nodiscard]] static context_snapshot take();
+    explicit operator bool() const noexcept { return held_ != nullptr; }
 
   private:
     friend class lent_context;
 
-    explicit context_snapshot(PyObject* copy) noexcept : copy_(copy) {}
+    explicit context_snapshot(PyObject* held) noexcept : held_(held) {}
 
-    Py_ssize_t count_ = 1; // guarded by the GIL; always 1 without it
-    PyObject* copy_;       // a Context that is never entered while it is shared
+    PyObject* held_ = nullptr; // the map; or a Context of its own, where the layout is unknown
 };
 
 // What one thread runs jobs in. Attached.
 class lent_context {
   public:
-    // Enters a context with the snapshot's values. False with an error set.
-    [[nodiscard]] bool enter(context_snapshot& from);
+    // Enters a context with the values of `from`. False with an error set.
+    [[nodiscard]] bool enter(const context_snapshot& from);
     void leave();
     // The thread has no more jobs to run for now: keeps nothing but what is entered.
     void forget_idle() {
@@ -41,8 +49,7 @@ class lent_context {
   private:
     void drop();
 
-    PyObject* head_ = nullptr;   // entered, or kept for the next job
-    PyObject* source_ = nullptr; // what head_ is an unchanged copy of
+    PyObject* head_ = nullptr; // entered, or kept for the next job
     lent_context* outer_ = nullptr;
     bool entered_ = false;
 };

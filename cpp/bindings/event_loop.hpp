@@ -30,9 +30,9 @@ struct loop_call : listener {
     event_loop* to;
     PyObject* callback;
     PyObject* argument;
-    PyObject* context;          // to be called in; null if it is `snapshot`
-    context_snapshot* snapshot; // to be called in a copy of
-    bool is_inside_job;         // made where the loop runs inside a job
+    PyObject* context;         // to be called in; null if it is `snapshot`
+    context_snapshot snapshot; // to be called in a copy of
+    bool is_inside_job;        // made where the loop runs inside a job
 };
 
 // What loomy knows of an asyncio event loop; a Python object that the loop keeps as an attribute, and which

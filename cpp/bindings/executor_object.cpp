@@ -36,9 +36,9 @@ PyObject* executor_submit(PyObject* self, PyObject* const* args, Py_ssize_t coun
     if (home->core->closed() || is_past_exit()) return raise_not_running(*home);
     PyObject* const payload = bind(args, count, names);
     if (payload == nullptr) return nullptr;
-    context_snapshot* const snapshot = home->copy_context ? context_snapshot::take() : nullptr;
+    context_snapshot snapshot = home->copy_context ? context_snapshot::take() : context_snapshot();
     async_result* const made =
-        snapshot != nullptr || !home->copy_context ? make_future(*home, payload, snapshot) : nullptr;
+        snapshot || !home->copy_context ? make_future(*home, payload, std::move(snapshot)) : nullptr;
     Py_DECREF(payload);
     if (made == nullptr) return nullptr;
     if (submit_result(*home, made, call_limits{}, false) > 0) return reinterpret_cast<PyObject*>(made);

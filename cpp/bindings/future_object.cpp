@@ -273,15 +273,12 @@ PyMethodDef functions[] = {
 
 PyTypeObject future_base_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
-async_result* make_future(python_pool& home, PyObject* payload, context_snapshot* snapshot) {
+async_result* make_future(python_pool& home, PyObject* payload, context_snapshot snapshot) {
     PyObject* const self = future_type->tp_alloc(future_type, 0);
-    if (self == nullptr) {
-        if (snapshot != nullptr) snapshot->release();
-        return nullptr;
-    }
+    if (self == nullptr) return nullptr;
     PyObject_GC_UnTrack(self); // until the job has ended: see async_result
     future_object* const future = as_future(self);
-    new (&future->job) python_job(ref<python_pool>::share(&home), payload, snapshot);
+    new (&future->job) python_job(ref<python_pool>::share(&home), payload, std::move(snapshot));
     new (&future->touched) std::atomic<PyObject*>(nullptr);
     future->job.note_error_was_seen(); // nobody is told of errors nobody asks for, as in the standard library
     return future;

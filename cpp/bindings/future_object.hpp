@@ -19,9 +19,8 @@ struct future_object : async_result {
 
 extern PyTypeObject future_base_type;
 
-// A pending job of that executor, with the queue's hold. Steals `snapshot` (may be null). Null with an error
-// set.
-[[nodiscard]] async_result* make_future(python_pool& home, PyObject* payload, context_snapshot* snapshot);
+// A pending job of that executor, with the queue's hold. `snapshot` may be empty. Null with an error set.
+[[nodiscard]] async_result* make_future(python_pool& home, PyObject* payload, context_snapshot snapshot);
 // Last call, from the job: nobody points at it any more.
 void free_future(python_job& job);
 

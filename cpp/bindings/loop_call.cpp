@@ -41,10 +41,10 @@ bool survived(event_loop& of, loop_call& one) {
 // False with an error set when the call raised what must end the loop.
 bool run(event_loop& of, loop_call& one, lent_context& lent) {
     PyObject* nothing = nullptr;
-    if (one.snapshot != nullptr ? lent.enter(*one.snapshot) : PyContext_Enter(one.context) == 0) {
+    if (one.snapshot ? lent.enter(one.snapshot) : PyContext_Enter(one.context) == 0) {
         nothing = PyObject_CallOneArg(one.callback, one.argument);
         PyObject* const raised = nothing == nullptr ? errors::take_raised() : nullptr;
-        if (one.snapshot != nullptr) {
+        if (one.snapshot) {
             lent.leave();
         } else if (PyContext_Exit(one.context) != 0) {
             PyErr_Clear();
@@ -184,11 +184,10 @@ void drop(listener* first, const listener* except) {
 } // namespace
 
 loop_call* loop_call::make(event_loop* to, PyObject* callback, PyObject* argument, PyObject* context) {
-    context_snapshot* const snapshot = context == nullptr ? context_snapshot::take() : nullptr;
-    if (context == nullptr && snapshot == nullptr) return nullptr;
+    context_snapshot snapshot = context == nullptr ? context_snapshot::take() : context_snapshot();
+    if (context == nullptr && !snapshot) return nullptr;
     auto* const made = new (std::nothrow) loop_call;
     if (made == nullptr) {
-        if (snapshot != nullptr) snapshot->release();
         PyErr_NoMemory();
         return nullptr;
     }
@@ -198,7 +197,7 @@ loop_call* loop_call::make(event_loop* to, PyObject* callback, PyObject* argumen
     made->callback = Py_NewRef(callback);
     made->argument = Py_NewRef(argument);
     made->context = Py_XNewRef(context);
-    made->snapshot = snapshot;
+    made->snapshot = std::move(snapshot);
     made->is_inside_job = frame::top() != nullptr;
     if (!made->is_inside_job) return made;
     to->waits_inside.fetch_add(1, std::memory_order_relaxed);
@@ -212,7 +211,6 @@ loop_call::~loop_call() {
     Py_DECREF(callback);
     Py_DECREF(argument);
     Py_XDECREF(context);
-    if (snapshot != nullptr) snapshot->release();
     Py_DECREF(reinterpret_cast<PyObject*>(to));
 }
 

@@ -87,9 +87,9 @@ PyObject* call_here(python_pool& home, frame& here, PyObject* payload) {
 }
 
 async_result* make(python_pool& home, PyObject* payload, const call_limits& limits) {
-    context_snapshot* const snapshot = home.copy_context ? context_snapshot::take() : nullptr;
-    if (snapshot == nullptr && home.copy_context) return nullptr;
-    async_result* const made = make_async_result(home, payload, snapshot);
+    context_snapshot snapshot = home.copy_context ? context_snapshot::take() : context_snapshot();
+    if (!snapshot && home.copy_context) return nullptr;
+    async_result* const made = make_async_result(home, payload, std::move(snapshot));
     if (made == nullptr || !limits.given()) return made;
     made->job.limits.reset(
         new (std::nothrow) job_limits(made->job, limits.token, limits.deadline_is_context, limits.context));

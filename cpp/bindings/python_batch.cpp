@@ -249,7 +249,7 @@ std::uint64_t python_batch::take_part(frame& where) {
         participant self{where, target, table, call};
         self.plain = table == nullptr && target != nullptr &&
                      (stream_ || home->kind == pool_kind::function) && !home->core->options().interruptible &&
-                     !token && !gil::is_free_threaded;
+                     !token;
         while (!self.leaves) {
             const range next =
                 end == frame::no_end ? claim(claim_size(where.where.stats)) : claim_before(end);

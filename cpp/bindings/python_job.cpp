@@ -69,8 +69,8 @@ void job_limits::fired(cancel_reason reason) {
     if (job.drop_hold()) job.dispose();
 }
 
-python_job::python_job(ref<python_pool> home_, PyObject* payload, context_snapshot* snapshot) noexcept
-    : home(std::move(home_)), payload_(Py_NewRef(payload)), snapshot_(snapshot) {
+python_job::python_job(ref<python_pool> home_, PyObject* payload, context_snapshot snapshot) noexcept
+    : home(std::move(home_)), payload_(Py_NewRef(payload)), snapshot_(std::move(snapshot)) {
     reset_word(one_hold);
 }
 
@@ -83,7 +83,6 @@ python_job::python_job(ref<python_pool> home_, ref<python_batch> of) noexcept
 python_job::~python_job() {
     Py_XDECREF(payload_);
     Py_XDECREF(outcome_);
-    if (snapshot_ != nullptr) snapshot_->release();
 }
 
 bool python_job::run(frame& where) {
@@ -94,7 +93,7 @@ bool python_job::run(frame& where) {
     if (!where.own_thread) around.hide();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
     PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
-    context_snapshot* const snapshot = std::exchange(snapshot_, nullptr);
+    context_snapshot snapshot = std::move(snapshot_);
     lent_context& lent = static_cast<python_env&>(where.env).context;
     PyObject *result = nullptr, *failure = nullptr;
     end_if_over(); // who gives it up may be on the way here, with others of the same context to see to first
@@ -104,14 +103,14 @@ bool python_job::run(frame& where) {
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
         if (target == nullptr && home->kind != pool_kind::executor) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
-        } else if (snapshot == nullptr || lent.enter(*snapshot)) {
+        } else if (!snapshot || lent.enter(snapshot)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
             result = table != nullptr ? run_with_hooks(where, table, target, payload, failure, end)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
             if (table == nullptr) end_if_over();
             if (result == nullptr && end == ending::open) failure = job_failure(*home, where);
-            if (snapshot != nullptr) lent.leave();
+            if (snapshot) lent.leave();
         }
         if (result == nullptr && PyErr_Occurred() != nullptr) failure = job_failure(*home, where);
     }
@@ -127,7 +126,7 @@ bool python_job::run(frame& where) {
         Py_XDECREF(succeeded ? result : failure); // nobody will ask for it
     }
     if (limits) limits->stop();
-    if (snapshot != nullptr) snapshot->release();
+    snapshot = context_snapshot();
     Py_XDECREF(target);
     if (end == ending::abandoned) {
         let_go_of_payload_second();

@@ -54,9 +54,9 @@ class job_limits final : public cancel_token::callback {
 // One payload of a Python pool; part of an AsyncResult, which owns it.
 class python_job final : public job {
   public:
-    // Pending, with the queue's hold. Steals `snapshot` (may be null). The job is the AsyncResult's to
+    // Pending, with the queue's hold. `snapshot` may be empty. The job is the AsyncResult's to
     // destroy.
-    python_job(ref<python_pool> home, PyObject* payload, context_snapshot* snapshot) noexcept;
+    python_job(ref<python_pool> home, PyObject* payload, context_snapshot snapshot) noexcept;
     // The answer of a batch, which holds it until it has ended: never queued itself.
     python_job(ref<python_pool> home, ref<python_batch> of) noexcept;
     // The answer of a launch of that kernel, which holds it until it has ended: never queued itself.
@@ -129,8 +129,8 @@ class python_job final : public job {
     // A result, or the exception if failed_: put by the runner once nobody can abandon the job any more. That
     // of a job refused in the queue is put after it is final, guarded by listener_lock(this).
     PyObject* outcome_ = nullptr;
-    context_snapshot* snapshot_ = nullptr; // the contextvars context to run in
-    cancel_token* token_ = nullptr;        // lent by the running call; guarded by listener_lock(this)
+    context_snapshot snapshot_;     // the contextvars context to run in
+    cancel_token* token_ = nullptr; // lent by the running call; guarded by listener_lock(this)
 };
 
 } // namespace loomy::py

@@ -48,7 +48,7 @@ void python_job::abandon_running(phase as) {
 void python_job::abandon_queued(phase as) {
     if (limits) limits->stop();
     PyObject* const payload = std::exchange(payload_, nullptr);
-    if (snapshot_ != nullptr) std::exchange(snapshot_, nullptr)->release();
+    snapshot_ = context_snapshot();
     if (as == phase::refused && !home->core->closed()) {
         PyObject* const error = no_worker_error(*home);
         if (error != nullptr) {
