@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from helpers import WAIT, Gate
+from helpers import WAIT, Gate, wait_until
 from loops import Run, in_every_loop
 
 import loomy
@@ -163,6 +164,28 @@ def test_what_a_job_sets_stays_in_the_job(affinity: Any) -> None:
         pool.process_batch(range(3))
         assert pool.process(9) == "none"
     assert request.get() == "none"
+
+
+def test_what_a_job_sets_is_gone_when_its_callbacks_are_called() -> None:
+    class Thing:
+        pass
+
+    variable: ContextVar[Thing] = ContextVar("thing")
+
+    def job(_: int) -> weakref.ref[Thing]:
+        gate.block(0)
+        variable.set(Thing())
+        return weakref.ref(variable.get())
+
+    left: list[Thing | None] = []
+    with Gate() as gate, Pool(job, size=1) as pool:
+        result = pool.process_async(0)
+        gate.wait_entered()
+        result.add_done_callback(lambda ended: left.append(ended.wait()()))
+        gate.open()
+        result.wait(WAIT)
+        wait_until(lambda: bool(left), "the callback")
+    assert left == [None]
 
 
 def test_what_a_job_sets_does_not_leak_when_it_raises() -> None:

@@ -65,6 +65,7 @@ bool lent_context::enter(const context_snapshot& from) {
         drop();
         head_ = context_with(from.held_);
     }
+    map_ = from.held_;
     entered_ = head_ != nullptr && PyContext_Enter(head_) == 0;
     if (entered_) return true;
     drop();
@@ -79,8 +80,8 @@ bool lent_context::enter(const context_snapshot& from) {
 void lent_context::leave() {
     if (PyContext_Exit(head_) != 0) PyErr_Clear();
     entered_ = false;
-    // For the next job only if this one has not kept it.
-    if (map_offset < 0 || Py_REFCNT(head_) != 1) drop();
+    // For the next job only if this one has neither changed nor kept it: what it has set is gone with it.
+    if (map_offset < 0 || Py_REFCNT(head_) != 1 || map_of(head_) != map_) drop();
     if (outer_ != nullptr) {
         drop();
         lent_context* const below = std::exchange(outer_, nullptr);

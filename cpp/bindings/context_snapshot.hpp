@@ -38,7 +38,7 @@ class context_snapshot {
 // What one thread runs jobs in. Attached.
 class lent_context {
   public:
-    // Enters a context with the values of `from`. False with an error set.
+    // Enters a context with the values of `from`, which stays until leave(). False with an error set.
     [[nodiscard]] bool enter(const context_snapshot& from);
     void leave();
     // The thread has no more jobs to run for now: keeps nothing but what is entered.
@@ -50,6 +50,7 @@ class lent_context {
     void drop();
 
     PyObject* head_ = nullptr; // entered, or kept for the next job
+    PyObject* map_ = nullptr;  // borrowed: what head_ was entered with
     lent_context* outer_ = nullptr;
     bool entered_ = false;
 };
