@@ -188,6 +188,36 @@ def test_what_a_job_sets_is_gone_when_its_callbacks_are_called() -> None:
     assert left == [None]
 
 
+@AFFINITIES
+def test_a_finalizer_of_what_a_job_has_set_may_run_jobs(affinity: Any) -> None:
+    """It does so on the thread that has just left the job's context, below which others are entered."""
+    seen: list[str] = []
+
+    class Thing:
+        def __init__(self, depth: int) -> None:
+            self.depth = depth
+
+        def __del__(self) -> None:
+            seen.append(pool.process_async(-self.depth).wait())
+
+    thing: ContextVar[Thing] = ContextVar("thing")
+
+    def job(depth: int) -> str:
+        if depth < 0:
+            return request.get()
+        request.set(f"depth {depth}")
+        if depth > 0:
+            below = pool.process_async(depth - 1).wait()
+            assert below == f"depth {depth - 1}"
+        thing.set(Thing(depth + 1))
+        return request.get()
+
+    with Pool(job, size=1, affinity=affinity) as pool:
+        assert pool.process(3) == "depth 3"
+        wait_until(lambda: len(seen) == 4, "the finalizers")
+    assert seen == ["depth 1", "depth 2", "depth 3", "none"]
+
+
 def test_what_a_job_sets_does_not_leak_when_it_raises() -> None:
     def job(_: int) -> None:
         request.set("leaked")

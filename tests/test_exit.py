@@ -12,7 +12,11 @@ RUNS = int(os.environ.get("LOOMY_EXIT_RUNS", "3"))
 
 TELLING = "job_that_says_it_was_cancelled"
 # each run of these lasts the second that exit grants to running jobs
-SLOW = {"busy_job_that_heeds_nothing", "busy_job_in_python_that_heeds_nothing"}
+SLOW = {
+    "busy_job_that_heeds_nothing",
+    "busy_job_in_python_that_heeds_nothing",
+    "busy_job_in_python_whose_context_is_nobody_elses",
+}
 
 
 @pytest.mark.timeout(60 + 3 * RUNS, method="thread")

@@ -46,48 +46,48 @@ context_snapshot context_snapshot::take() {
     return taken;
 }
 
+// Making and dropping a head may run Python, and that other jobs on this thread: nothing here is half done
+// then.
 bool lent_context::enter(const context_snapshot& from) {
-    if (entered_) {
-        // A nested job: the outer one's context stays as it is, below.
+    const bool fits = !entered_ && head_ != nullptr && map_offset >= 0 && map_of(head_) == from.held_;
+    PyObject* const head = fits              ? std::exchange(head_, nullptr)
+                           : map_offset >= 0 ? context_with(from.held_)
+                                             : Py_NewRef(from.held_); // nobody else has it
+    if (head == nullptr) return false;
+    if (PyContext_Enter(head) != 0) {
+        Py_DECREF(head);
+        return false;
+    }
+    if (entered_) { // a nested job: the outer one's context stays as it is, below
         auto* const below = new (std::nothrow) lent_context(*this);
         if (below == nullptr) {
+            (void)PyContext_Exit(head);
+            Py_DECREF(head);
             PyErr_NoMemory();
             return false;
         }
         outer_ = below;
         head_ = nullptr;
-        entered_ = false;
     }
-    if (map_offset < 0) {
-        drop();
-        head_ = Py_NewRef(from.held_); // nobody else has it
-    } else if (head_ == nullptr || map_of(head_) != from.held_) {
-        drop();
-        head_ = context_with(from.held_);
-    }
+    PyObject* const idle = std::exchange(head_, head);
     map_ = from.held_;
-    entered_ = head_ != nullptr && PyContext_Enter(head_) == 0;
-    if (entered_) return true;
-    drop();
-    if (outer_ != nullptr) {
-        lent_context* const below = std::exchange(outer_, nullptr);
-        *this = *below;
-        delete below;
-    }
-    return false;
+    entered_ = true;
+    Py_XDECREF(idle);
+    return true;
 }
 
 void lent_context::leave() {
     if (PyContext_Exit(head_) != 0) PyErr_Clear();
-    entered_ = false;
     // For the next job only if this one has neither changed nor kept it: what it has set is gone with it.
-    if (map_offset < 0 || Py_REFCNT(head_) != 1 || map_of(head_) != map_) drop();
+    const bool keep = outer_ == nullptr && map_offset >= 0 && Py_REFCNT(head_) == 1 && map_of(head_) == map_;
+    PyObject* const dropped = keep ? nullptr : std::exchange(head_, nullptr);
+    entered_ = false;
     if (outer_ != nullptr) {
-        drop();
-        lent_context* const below = std::exchange(outer_, nullptr);
+        lent_context* const below = outer_;
         *this = *below;
         delete below;
     }
+    Py_XDECREF(dropped);
 }
 
 void lent_context::drop() {

@@ -17,6 +17,39 @@ bool is_seen(const PyObject* touched) noexcept {
     return touched != nullptr && touched != ended_unseen;
 }
 
+bool is_of_parent(PyObject* self, PyObject* touched) {
+    if (!job_of(self).home->core->dead()) return false;
+    PyObject* const here = PyObject_CallMethod(touched, "is_of_this_process", nullptr);
+    const bool is_parents = here == Py_False;
+    if (here == nullptr) PyErr_Clear();
+    Py_XDECREF(here);
+    return is_parents;
+}
+
+// What is in the future's place; borrowed. acquire: pairs with the exchanges that publish.
+PyObject* look(PyObject* self) {
+    std::atomic<PyObject*>& place = as_future(self)->touched;
+    PyObject* there = place.load(std::memory_order_acquire);
+    if (!is_seen(there) || !is_of_parent(self, there)) return there;
+    // In the child of a fork it is of no use: who held its lock may not be there, and nobody will settle it.
+    // Its memory is left alone, as another thread may be looking at it.
+    if (!place.compare_exchange_strong(there, ended_unseen, std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
+        return there;
+    return Py_NewRef(ended_unseen); // the place's
+}
+
+// After the end: from now on no unsettled one is published. Borrowed; null if nobody has looked.
+PyObject* close_to_unsettled(PyObject* self) {
+    PyObject* there = look(self);
+    if (there == nullptr && as_future(self)->touched.compare_exchange_strong(
+                                there, ended_unseen, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        Py_INCREF(ended_unseen);
+        return nullptr;
+    }
+    return is_seen(there) ? there : nullptr;
+}
+
 // Tells those who look at the future's condition that it has ended, unless they know. False with an error
 // set.
 bool settle(PyObject* self, PyObject* touched) {
@@ -44,11 +77,9 @@ void settle_now(listener& node) {
     delete self;
 }
 
-const char* state_word(python_job& job) noexcept {
-    const phase now = job.state();
-    if (now == phase::cancelled) return "CANCELLED_AND_NOTIFIED";
-    if (has_ended(job)) return "FINISHED";
-    return now == phase::pending ? "PENDING" : "RUNNING";
+// Of one that has ended.
+const char* end_word(python_job& job) noexcept {
+    return job.state() == phase::cancelled ? "CANCELLED_AND_NOTIFIED" : "FINISHED";
 }
 
 // A Touched that nobody else has seen, in that state. Null with an error set.
@@ -88,7 +119,7 @@ bool publish_unsettled(PyObject* self) {
 // say to others that a future still runs which has told them that it does not.
 bool publish_settled(PyObject* self) {
     if (!settle_if_touched(self)) return false;
-    PyObject* const state = PyUnicode_FromString(state_word(job_of(self)));
+    PyObject* const state = PyUnicode_FromString(end_word(job_of(self)));
     PyObject* const made = state != nullptr ? make_touched(state) : nullptr;
     Py_XDECREF(state);
     if (made == nullptr) return false;
@@ -103,7 +134,7 @@ bool publish_settled(PyObject* self) {
 // Borrowed; made at the first call. Null with an error set.
 PyObject* touched_of(PyObject* self) {
     while (true) {
-        PyObject* const there = as_future(self)->touched.load(std::memory_order_acquire);
+        PyObject* const there = look(self);
         if (is_seen(there)) return there;
         if (!(has_ended(job_of(self)) ? publish_settled(self) : publish_unsettled(self))) return nullptr;
     }
@@ -124,15 +155,14 @@ PyObject* get_waiters(PyObject* self, void*) {
 
 // Whoever holds the condition must see no end that has not been told to its waiters.
 PyObject* get_state(PyObject* self, void*) {
-    const char* const word = state_word(job_of(self));
-    PyObject* const touched = as_future(self)->touched.load(std::memory_order_acquire);
-    if (is_seen(touched)) {
-        PyObject* const settled = PyObject_GetAttrString(touched, "state");
-        if (settled != Py_None) return settled; // or null with the error set
-        Py_DECREF(settled);
-        if (has_ended(job_of(self))) return PyUnicode_FromString("RUNNING");
-    }
-    return PyUnicode_FromString(word);
+    python_job& job = job_of(self);
+    if (!has_ended(job)) return PyUnicode_FromString(job.state() == phase::pending ? "PENDING" : "RUNNING");
+    PyObject* const touched = close_to_unsettled(self);
+    if (touched == nullptr) return PyUnicode_FromString(end_word(job));
+    PyObject* const settled = PyObject_GetAttrString(touched, "state");
+    if (settled != Py_None) return settled; // or null with the error set
+    Py_DECREF(settled);
+    return PyUnicode_FromString("RUNNING");
 }
 
 PyObject* get_result(PyObject* self, void*) {
@@ -165,15 +195,8 @@ bool show_to_collector(PyObject* self) {
 }
 
 bool settle_if_touched(PyObject* self) {
-    std::atomic<PyObject*>& place = as_future(self)->touched;
-    // acquire: pairs with the exchanges that publish.
-    PyObject* touched = place.load(std::memory_order_acquire);
-    if (touched == nullptr && place.compare_exchange_strong(touched, ended_unseen, std::memory_order_acq_rel,
-                                                            std::memory_order_acquire)) {
-        Py_INCREF(ended_unseen);
-        return true;
-    }
-    return !is_seen(touched) || settle(self, touched);
+    PyObject* const touched = close_to_unsettled(self);
+    return touched == nullptr || settle(self, touched);
 }
 
 PyGetSetDef standard_library_view[] = {

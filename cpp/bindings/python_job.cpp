@@ -93,7 +93,6 @@ bool python_job::run(frame& where) {
     if (!where.own_thread) around.hide();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
     PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
-    context_snapshot snapshot = std::move(snapshot_);
     lent_context& lent = static_cast<python_env&>(where.env).context;
     PyObject *result = nullptr, *failure = nullptr;
     end_if_over(); // who gives it up may be on the way here, with others of the same context to see to first
@@ -103,14 +102,14 @@ bool python_job::run(frame& where) {
                           limits && limits->context != nullptr ? context_values(limits->context) : nullptr);
         if (target == nullptr && home->kind != pool_kind::executor) {
             PyErr_SetString(errors::pool_not_running(), "the pool was collected before the job started");
-        } else if (!snapshot || lent.enter(snapshot)) {
+        } else if (!snapshot_ || lent.enter(snapshot_)) {
             PyObject* const table = home->has_job_hooks() ? home->hooks() : nullptr;
             result = table != nullptr ? run_with_hooks(where, table, target, payload, failure, end)
                                       : call_target(*home, target, where, call, payload);
             Py_XDECREF(table);
             if (table == nullptr) end_if_over();
             if (result == nullptr && end == ending::open) failure = job_failure(*home, where);
-            if (snapshot) lent.leave();
+            if (snapshot_) lent.leave();
         }
         if (result == nullptr && PyErr_Occurred() != nullptr) failure = job_failure(*home, where);
     }
@@ -126,7 +125,7 @@ bool python_job::run(frame& where) {
         Py_XDECREF(succeeded ? result : failure); // nobody will ask for it
     }
     if (limits) limits->stop();
-    snapshot = context_snapshot();
+    snapshot_ = context_snapshot();
     Py_XDECREF(target);
     if (end == ending::abandoned) {
         let_go_of_payload_second();

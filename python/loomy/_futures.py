@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,12 +18,17 @@ class Touched:
     lock, so `state` here follows under it: the future says what it says only after `settle`.
     """
 
-    __slots__ = ("condition", "state", "waiters")
+    __slots__ = ("condition", "process", "state", "waiters")
 
     def __init__(self, state: str | None) -> None:
         self.condition = threading.Condition()
         self.waiters: list[Any] = []
         self.state = state  # None until the end
+        self.process = os.getpid()
+
+    def is_of_this_process(self) -> bool:
+        """Not so in the child of a fork that came later."""
+        return self.process == os.getpid()
 
     def settle(
         self, future: Future[Any], how: Literal["add_result", "add_exception", "add_cancelled"]

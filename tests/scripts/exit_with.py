@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import os
 import sys
 import threading
@@ -106,6 +107,24 @@ def busy_job_in_python_that_heeds_nothing() -> None:
     pool = Pool(spin, size=1)
     kept.append((pool, pool.process_async(1)))
     started.wait(WAIT)
+
+
+def busy_job_in_python_whose_context_is_nobody_elses() -> None:
+    variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable")
+
+    def spin(payload: int) -> int:
+        variable.set(object())
+        started.set()
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            pass
+        return payload
+
+    pool = Pool(spin, size=1)
+    variable.set(object())
+    kept.append((pool, pool.process_async(1)))
+    started.wait(WAIT)
+    variable.set(object())
 
 
 def queued_jobs() -> None:

@@ -334,6 +334,26 @@ def executor_of_the_parent_is_refused() -> None:
         assert (running.result(WAIT), queued.result(WAIT), list(results)) == (1, 10, [12])
 
 
+def futures_that_others_looked_at() -> None:
+    with Executor(1) as executor:
+        running, queued = executor.submit(job, 1), executor.submit(double, 5)
+        assert started.wait(WAIT)
+        concurrent.futures.wait([running, queued], 0.01)
+
+        def check() -> None:
+            done, pending = concurrent.futures.wait([running, queued], 5)
+            assert (len(done), len(pending)) == (2, 0)
+            assert [future._state for future in (running, queued)] == ["FINISHED"] * 2
+            assert len(list(concurrent.futures.as_completed([running, queued], 5))) == 2
+            refuses(queued.result)
+
+        with running._condition:  # nobody in the child will let go of it
+            in_child(check)
+        door.set()
+        done, pending = concurrent.futures.wait([running, queued], WAIT)
+        assert ({future.result() for future in done}, len(pending)) == ({1, 10}, 0)
+
+
 def multiprocessing_from_inside_a_job_of_an_executor() -> None:
     method = multiprocessing.get_context("fork")
 
