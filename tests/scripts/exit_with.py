@@ -34,6 +34,14 @@ def until_cancelled(ctx: Context, payload: int) -> int:
     return payload
 
 
+def spin(payload: int) -> int:
+    started.set()
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        pass
+    return payload
+
+
 def unused_pool() -> None:
     kept.append(Pool(identity, size=4))
 
@@ -97,13 +105,6 @@ def busy_job_that_heeds_nothing() -> None:
 
 
 def busy_job_in_python_that_heeds_nothing() -> None:
-    def spin(payload: int) -> int:
-        started.set()
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end:
-            pass
-        return payload
-
     pool = Pool(spin, size=1)
     kept.append((pool, pool.process_async(1)))
     started.wait(WAIT)
@@ -112,15 +113,11 @@ def busy_job_in_python_that_heeds_nothing() -> None:
 def busy_job_in_python_whose_context_is_nobody_elses() -> None:
     variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable")
 
-    def spin(payload: int) -> int:
+    def spin_with_another(payload: int) -> int:
         variable.set(object())
-        started.set()
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end:
-            pass
-        return payload
+        return spin(payload)
 
-    pool = Pool(spin, size=1)
+    pool = Pool(spin_with_another, size=1)
     variable.set(object())
     kept.append((pool, pool.process_async(1)))
     started.wait(WAIT)
@@ -347,6 +344,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         busy_job_in_python,
         busy_job_that_heeds_nothing,
         busy_job_in_python_that_heeds_nothing,
+        busy_job_in_python_whose_context_is_nobody_elses,
         queued_jobs,
         queued_batch_and_map,
         pool_of_size_zero_with_jobs,

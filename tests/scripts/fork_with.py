@@ -404,6 +404,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         multiprocessing_with_fork,
         multiprocessing_from_inside_a_job,
         executor_of_the_parent_is_refused,
+        futures_that_others_looked_at,
         multiprocessing_from_inside_a_job_of_an_executor,
         process_pool_from_inside_a_job_of_an_executor,
     )
