@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "loomy/base/clock.hpp"
 #include "loomy/exec/launch.hpp"
 #include "loomy/kernel/guarded_call.hpp"
@@ -48,7 +50,8 @@ std::uint64_t launch::take_part(frame& where) {
     call.host = &call;
     call.where = &where;
     call.errors = error_watch::of_this_thread();
-    pace speed(split_.least_claim(), record_.num_workers, known_ps_per_unit());
+    // Not less than in earlier launches: who came first may have measured the cheap ones.
+    pace speed(split_.least_claim(), record_.num_workers, std::max(before_ps_, known_ps_per_unit()));
     bool invited = false;
     std::uint64_t done = 0;
     std::uint64_t ran = 0;
