@@ -151,6 +151,35 @@ TEST_CASE("a loop known to be long enough for two is run from both halves, in mu
     }
 }
 
+TEST_CASE(
+    "who joins a launch claims by what earlier ones cost, not by cheap items that others have just run") {
+    for (int round = 0; round < 20; ++round) {
+        pool_fixture pool(2);
+        std::atomic<std::int64_t> most{0};
+        std::atomic<int> by_first{0};
+        std::atomic<bool> joined{false};
+        const test_kernel kernel([&](const loomy_call& call) -> int {
+            if (call.worker == 1) joined = true;
+            // Its first items are cheap, and then it waits for the other.
+            if (call.worker == 0 && ++by_first > 3) {
+                while (!joined && loomy_should_stop(&call) == 0) std::this_thread::yield();
+            }
+            std::int64_t seen = most;
+            while (call.end - call.begin > seen && !most.compare_exchange_weak(seen, call.end - call.begin)) {
+            }
+            return LOOMY_OK;
+        });
+        cost_estimate cost;
+        cost.note(100'000'000, 1'000); // 0.1 ms an item
+        launch_request what = kernel.over(1'000);
+        what.cost = &cost;
+        const handle one = make(pool, what);
+        CHECK(run(pool, *one, way::shared).code == LOOMY_OK);
+        CHECK(joined);
+        CHECK(most == 1);
+    }
+}
+
 TEST_CASE("no two chunks that run at once have the same worker, and a serial kernel has one at a time") {
     for (const std::uint64_t flags : {std::uint64_t{0}, std::uint64_t{LOOMY_K_SERIAL}}) {
         pool_fixture pool(4);
