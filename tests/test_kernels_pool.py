@@ -170,11 +170,15 @@ def test_what_finish_says_of_an_attempt_that_found_no_place_is_forgotten() -> No
     gate = threading.Event()
     with Pool[None, bool](lambda _: gate.wait(WAIT), size=1, max_pending=1, on_full="block") as pool:
         before = [pool.process_async(None) for _ in range(2)]
-        opener = threading.Timer(0.05, gate.set)  # when the launch waits for a place
-        opener.start()
+
+        def open_when_an_attempt_is_over() -> None:
+            wait_until(lambda: counts[2] > 0, "an attempt that found no place")
+            gate.set()
+
+        opener = Background(open_when_an_attempt_is_over)
         assert pool.launch(kernels("native.c").attempts, counts, n=4).result(WAIT) is None
         assert all(result.result(WAIT) for result in before)
-        opener.join()
+        opener.result()
     prepared, items, finished = counts
     assert items == 4
     assert prepared == finished
