@@ -155,17 +155,14 @@ TEST_CASE(
     "who joins a launch claims by what earlier ones cost, not by cheap items that others have just run") {
     for (int round = 0; round < 20; ++round) {
         pool_fixture pool(2);
-        std::atomic<std::int64_t> most{0};
+        std::atomic<std::int64_t> first_claim{0}; // of who joins
         std::atomic<int> by_first{0};
-        std::atomic<bool> joined{false};
         const test_kernel kernel([&](const loomy_call& call) -> int {
-            if (call.worker == 1) joined = true;
+            std::int64_t none = 0;
+            if (call.worker == 1) (void)first_claim.compare_exchange_strong(none, call.end - call.begin);
             // Its first items are cheap, and then it waits for the other.
             if (call.worker == 0 && ++by_first > 3) {
-                while (!joined && loomy_should_stop(&call) == 0) std::this_thread::yield();
-            }
-            std::int64_t seen = most;
-            while (call.end - call.begin > seen && !most.compare_exchange_weak(seen, call.end - call.begin)) {
+                while (first_claim == 0 && loomy_should_stop(&call) == 0) std::this_thread::yield();
             }
             return LOOMY_OK;
         });
@@ -175,8 +172,7 @@ TEST_CASE(
         what.cost = &cost;
         const handle one = make(pool, what);
         CHECK(run(pool, *one, way::shared).code == LOOMY_OK);
-        CHECK(joined);
-        CHECK(most == 1);
+        CHECK(first_claim == 1);
     }
 }
 
@@ -360,6 +356,15 @@ TEST_CASE("what claims at a time grows for short items, shrinks towards the end,
     CHECK(known.next(1'000) == pace::least_ns + 1);
     known.took(1'000'000, 1'000); // dear ones count at once
     CHECK(known.next(100) == 6);
+    pace cheaper(1, 4, 1'000'000'000); // a millisecond each in earlier launches, and now next to nothing
+    CHECK(cheaper.next(1'000'000) == 1);
+    for (std::uint64_t units = 1; units < 1'000; units *= 2) {
+        cheaper.took(100, units);
+        CHECK(cheaper.next(1'000'000) == 2 * units);
+    }
+    CHECK(cheaper.next(160) == 10); // of what is left no large part
+    cheaper.took(pace::quick_ns, 1'024);
+    CHECK(cheaper.next(1'000'000) == 1); // that was no longer nothing
     pace coarse(5'000, 4, 1'000'000);
     CHECK(coarse.next(10) == 5'000);
     CHECK(cost_estimate::ps_per_unit(INT64_MAX, 1) >= cost_estimate::ps_per_unit(1, INT64_MAX));

@@ -37,10 +37,13 @@ class cost_estimate {
 // `target_ns`, so that a claim costs next to nothing and a stop is noticed soon; towards the end less, so
 // that all end together, but nothing that takes less than a few microseconds. A few cheap items do not make
 // those to come cheap: for the size of a claim they count as what earlier launches had them cost, or more.
+// But a launch may be cheaper than earlier ones altogether: as long as claims take next to no time, each is
+// twice the one before, and never a large part of what is left.
 class pace {
   public:
     static constexpr std::int64_t target_ns = 50'000;
     static constexpr std::int64_t least_ns = 3'000;
+    static constexpr std::int64_t quick_ns = least_ns / 4;
     static constexpr std::uint64_t most_growth = 16;
     static constexpr std::uint64_t most_units = std::uint64_t{1} << 32;
 
@@ -58,10 +61,11 @@ class pace {
             want = std::min(want, units_in(target_ns));
             if (threads_ > 1) want = std::min(want, std::max(unclaimed / (4 * threads_), units_in(least_ns)));
         }
-        return std::max(want, least_);
+        return std::max({want, std::min(after_quick_, unclaimed / (4 * threads_)), least_});
     }
     void took(std::int64_t ns, std::uint64_t units) noexcept {
         per_unit_ps_ = cost_estimate::ps_per_unit(ns, units);
+        after_quick_ = ns < quick_ns ? 2 * units : 0;
         next_ = std::min(units * most_growth, most_units);
     }
     [[nodiscard]] std::uint64_t per_unit_ps() const noexcept { return per_unit_ps_; }
@@ -74,6 +78,7 @@ class pace {
     const std::uint64_t least_, threads_, known_ps_;
     std::uint64_t per_unit_ps_;
     std::uint64_t next_;
+    std::uint64_t after_quick_ = 0;
 };
 
 } // namespace loomy
