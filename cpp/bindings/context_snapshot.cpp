@@ -90,10 +90,6 @@ void lent_context::leave() {
     Py_XDECREF(dropped);
 }
 
-void lent_context::drop() {
-    Py_CLEAR(head_);
-}
-
 int register_context_layout(PyObject*) {
     PyObject* const plain = PyContext_New();
     PyObject* const variable = plain != nullptr ? PyContextVar_New("loomy_layout", nullptr) : nullptr;

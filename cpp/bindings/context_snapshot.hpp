@@ -43,12 +43,10 @@ class lent_context {
     void leave();
     // The thread has no more jobs to run for now: keeps nothing but what is entered.
     void forget_idle() {
-        if (!entered_) drop();
+        if (!entered_) Py_CLEAR(head_);
     }
 
   private:
-    void drop();
-
     PyObject* head_ = nullptr; // entered, or kept for the next job
     PyObject* map_ = nullptr;  // borrowed: what head_ was entered with
     lent_context* outer_ = nullptr;

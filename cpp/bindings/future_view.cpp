@@ -26,24 +26,26 @@ bool is_of_parent(PyObject* self, PyObject* touched) {
     return is_parents;
 }
 
+// Steals `made` if the future's place still holds `there`; else `there` is what it holds, borrowed.
+bool replace(PyObject* self, PyObject*& there, PyObject* made) noexcept {
+    return as_future(self)->touched.compare_exchange_strong(there, made, std::memory_order_acq_rel,
+                                                            std::memory_order_acquire);
+}
+
 // What is in the future's place; borrowed. acquire: pairs with the exchanges that publish.
 PyObject* look(PyObject* self) {
-    std::atomic<PyObject*>& place = as_future(self)->touched;
-    PyObject* there = place.load(std::memory_order_acquire);
+    PyObject* there = as_future(self)->touched.load(std::memory_order_acquire);
     if (!is_seen(there) || !is_of_parent(self, there)) return there;
     // In the child of a fork it is of no use: who held its lock may not be there, and nobody will settle it.
     // Its memory is left alone, as another thread may be looking at it.
-    if (!place.compare_exchange_strong(there, ended_unseen, std::memory_order_acq_rel,
-                                       std::memory_order_acquire))
-        return there;
+    if (!replace(self, there, ended_unseen)) return there;
     return Py_NewRef(ended_unseen); // the place's
 }
 
 // After the end: from now on no unsettled one is published. Borrowed; null if nobody has looked.
 PyObject* close_to_unsettled(PyObject* self) {
     PyObject* there = look(self);
-    if (there == nullptr && as_future(self)->touched.compare_exchange_strong(
-                                there, ended_unseen, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    if (there == nullptr && replace(self, there, ended_unseen)) {
         Py_INCREF(ended_unseen);
         return nullptr;
     }
@@ -102,8 +104,7 @@ bool publish_unsettled(PyObject* self) {
         return false;
     }
     PyObject* nobody = nullptr;
-    if (!as_future(self)->touched.compare_exchange_strong(nobody, made, std::memory_order_acq_rel,
-                                                          std::memory_order_acquire)) {
+    if (!replace(self, nobody, made)) {
         delete node;
         Py_DECREF(made);
         return true;
@@ -124,8 +125,7 @@ bool publish_settled(PyObject* self) {
     Py_XDECREF(state);
     if (made == nullptr) return false;
     PyObject* unseen = ended_unseen;
-    const bool is_published = as_future(self)->touched.compare_exchange_strong(
-        unseen, made, std::memory_order_acq_rel, std::memory_order_acquire);
+    const bool is_published = replace(self, unseen, made);
     Py_DECREF(is_published ? unseen : made);
     if (is_published) gil::track(self); // what others attach to the future may lead back to it
     return true;
