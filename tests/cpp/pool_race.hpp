@@ -27,6 +27,12 @@ inline constexpr int slowness = 5;
 inline constexpr int slowness = 1;
 #endif
 
+// How often something is tried that a thread may do at the wrong moment. Not as much less often under a
+// sanitizer as that is slower: it sees more.
+[[nodiscard]] constexpr int rounds_of(int plain) noexcept {
+    return slowness == 1 ? plain : 2 * plain / slowness;
+}
+
 // LOOMY_LONG=1: more rounds than a test run that somebody waits for can have.
 [[nodiscard]] inline bool take_long() noexcept {
     const char* const wish = std::getenv("LOOMY_LONG");
@@ -107,14 +113,15 @@ class watchdog {
 // before.
 inline void race(int rounds, const std::function<void()>& prepare,
                  const std::vector<std::function<void()>>& parties, const std::function<void()>& check) {
-    constexpr unsigned most_delay = 60; // pauses: about the length of what races here, times a few
+    // Pauses, up to the length of what races here, times a few; the shorter, the more often.
+    constexpr unsigned most_doublings = 6;
     std::atomic<int> round{0};
     std::atomic<int> arrived{0};
     std::atomic<int> finished{0};
     const int others = static_cast<int>(parties.size()) - 1;
     const auto take_part = [&](int me, int i, std::mt19937& random) {
-        pause_for(static_cast<unsigned>(random() % most_delay));
-        if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds(1));
+        pause_for(static_cast<unsigned>(random() % (1u << random() % (most_doublings + 1))));
+        if (random() % 32 == 0) std::this_thread::sleep_for(std::chrono::microseconds(1));
         parties[static_cast<std::size_t>(me + i) % parties.size()]();
     };
     const auto await = [](const std::atomic<int>& word, int wanted) {

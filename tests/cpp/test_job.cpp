@@ -15,12 +15,13 @@
 using namespace loomy;
 using loomy::testing::pause_for;
 using loomy::testing::race;
+using loomy::testing::rounds_of;
 using loomy::testing::slowness;
 using loomy::testing::watchdog;
 
 namespace {
 
-constexpr int rounds = 20'000 / slowness;
+constexpr int rounds = rounds_of(10'000);
 
 struct counts {
     std::atomic<int> disposed{0};

@@ -12,6 +12,7 @@
 
 using namespace loomy;
 using loomy::testing::race;
+using loomy::testing::rounds_of;
 using loomy::testing::slowness;
 
 namespace {
@@ -100,7 +101,7 @@ TEST_CASE("one free slot goes to one of two takers") {
          {std::pair{lowest, lowest}, {lowest, highest}, {lowest, that}, {highest, that}, {that, that}}) {
         int mine = 0, others = 0, wrong = 0;
         race(
-            10'000 / slowness, [&] { set->release(65); },
+            rounds_of(5'000), [&] { set->release(65); },
             {[&, one = one] { mine = one(*set); }, [&, other = other] { others = other(*set); }},
             [&] { wrong += mine + others != 1 || set->any(); });
         CHECK(wrong == 0);

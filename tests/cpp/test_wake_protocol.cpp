@@ -124,7 +124,7 @@ TEST_CASE("no wake-up is lost when threads are held up at any instruction") {
         });
         std::mt19937 random(workers);
         int submitted = 0;
-        for (const deadline box = in_ms(take_long() ? 300'000 : 2'000); !box.passed();) {
+        for (const deadline box = in_ms(take_long() ? 300'000 : 1'000); !box.passed();) {
             throw_in(*pool, [&] { ran.fetch_add(1); });
             ++submitted;
             spin_until([&] { return ran.load() == submitted; });
@@ -145,7 +145,7 @@ TEST_CASE("a submission while the last worker goes to sleep is seen by one of th
         pool_fixture pool(workers, spinning(0));
         int expected = 0;
         race(
-            20'000 / slowness, [&] { expected += 2; },
+            rounds_of(10'000), [&] { expected += 2; },
             {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
              [&] { throw_in(*pool, [&] { ran.fetch_add(1); }); }},
             [&] {
@@ -162,7 +162,7 @@ TEST_CASE("a job that became queued while a caller had the only slot is seen whe
         pool_fixture pool(1, spinning(0));
         int expected = 0, borrowed = 0;
         race(
-            40'000 / slowness, [&] { ++expected; },
+            rounds_of(20'000), [&] { ++expected; },
             {[&] { throw_in(*pool, [&] { ran.fetch_add(1); }); },
              [&] {
                  slot* const mine = whatever_is_queued ? pool->try_borrow_to_share() : pool->try_borrow();
@@ -184,7 +184,7 @@ TEST_CASE("a thread that waits inside a job is told of what only it can run") {
     pool_fixture home(1, spinning(0));
     pool_fixture other(1, spinning(0));
     std::mt19937 random(3);
-    for (int round = 0; round < 20'000 / slowness; ++round) {
+    for (int round = 0; round < rounds_of(10'000); ++round) {
         std::atomic<bool> waiting{false}, ran{false};
         auto outer = make_job([&] {
             auto slow = make_job([&] {
