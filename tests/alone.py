@@ -42,10 +42,12 @@ FIXTURES = {
     "interruptible": SIGNALS,
 }
 
-MODULES: dict[str, str] = {}
+MODULES = {"test_consumer": PROCESS, "test_typing": PROCESS}
 
 OF_TO_THREAD = "fills the threads of aio.to_thread, which are the process's"
 DEFERRED = "what a native thread leaves, the main thread lets go of; that one waits for the plugin's"
+
+RACES = "races threads of its own against each other, as many as there are CPUs, and often"
 
 TESTS: dict[str, str] = {
     "test_aio.test_a_closed_pool_is_replaced": "closes the pool of aio.to_thread, which is the process's",
@@ -56,6 +58,9 @@ TESTS: dict[str, str] = {
     "test_contextvars.test_every_way_in_from_a_loop_copies_the_variables_of_its_task": OF_TO_THREAD,
     "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
     "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
+    "test_executor_wait.test_100_000_racing_cancels_waits_and_completions_lose_nothing": RACES,
+    "test_executor_wait.test_a_future_that_has_said_it_ended_says_no_other_thing_to_whoever_looks_first": RACES,
+    "test_go_parity.test_defect_a_deadline_between_two_hand_off_steps_wedges_the_worker_for_ever": RACES,
     "test_kernels_lifetime.test_03_bytearray_can_be_resized_soon_after_a_dropped_result": DEFERRED,
     "test_kernels_lifetime.test_03_weakrefs_to_arguments_die_soon_after_a_dropped_result": DEFERRED,
     "test_threads.test_threads_of_an_idle_pool_are_never_scheduled": "looks at the threads of the process",

@@ -326,7 +326,7 @@ def interrupt(directory: Path, way: str) -> tuple[int, str]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            time.sleep(0.7)  # nothing tells from outside that the jobs run; sooner would only test less
+            time.sleep(0.4)  # nothing tells from outside that the jobs run; sooner would only test less
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=10)
         finally:

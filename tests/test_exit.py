@@ -22,7 +22,7 @@ SLOW = {
 @pytest.mark.timeout(60 + 3 * RUNS, method="thread")
 @pytest.mark.parametrize("state", [name for name in scenarios_in("exit_with") if name != TELLING])
 def test_exit_is_silent_with(state: str) -> None:
-    left = min(RUNS, 2) if state in SLOW and RUNS < 100 else RUNS
+    left = 1 if state in SLOW and RUNS < 100 else RUNS
     while left > 0:
         together = min(left, 4)
         left -= together

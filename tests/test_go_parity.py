@@ -115,7 +115,7 @@ def busy_for_20_microseconds(payload: int) -> int:
 @pytest.mark.parametrize("limit", ["ctx", "timeout"])
 def test_defect_a_deadline_between_two_hand_off_steps_wedges_the_worker_for_ever(limit: str) -> None:
     """The deadline storm: 2 workers, 20 µs jobs, 8 callers, deadlines of 0 to 300 µs."""
-    seconds = (30.0 if LONG else 3.0) / 2
+    seconds = (30.0 if LONG else 1.0) / 2
     together = threading.Barrier(2)
 
     def job(payload: int) -> int:

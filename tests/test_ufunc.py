@@ -399,7 +399,7 @@ def test_calls_that_take_long_are_all_shared(pool: AnyPool) -> None:
 
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_long_call(pool: AnyPool) -> None:
-    given = np.full(20_000_000, 0.3, dtype="g")  # seconds of work
+    given = np.full(5_000_000, 0.3, dtype="g")  # takes some 0.4 seconds  # seconds of work
     cbrt = loomy.ufunc(np.cbrt, pool=pool)
     main = threading.main_thread().ident
     assert main is not None
@@ -443,7 +443,7 @@ def test_ctrl_c_is_not_lost_when_another_thread_has_failed_before(pool: AnyPool)
 
 
 def test_a_pool_that_is_given_up_meanwhile_says_so() -> None:
-    given = np.full(20_000_000, 0.3, dtype="g")
+    given = np.full(5_000_000, 0.3, dtype="g")  # takes some 0.4 seconds
     with loomy.Pool(identity, size=2) as pool:
         closer = threading.Timer(0.05, pool.close)
         closer.start()
