@@ -59,7 +59,9 @@ TESTS: dict[str, str] = {
     "test_batch.test_any_iterable_is_taken": "its parameter is an iterator, which one thread uses up",
     "test_close.test_ending_joins_the_worker_threads": "looks at the threads of the process",
     "test_executor_wait.test_100_000_racing_cancels_waits_and_completions_lose_nothing": RACES,
-    "test_executor_wait.test_a_future_that_has_said_it_ended_says_no_other_thing_to_whoever_looks_first": RACES,
+    "test_executor_wait.test_a_future_that_has_said_it_ended_says_no_other_thing_to_whoever_looks_first": (
+        RACES
+    ),
     "test_go_parity.test_defect_a_deadline_between_two_hand_off_steps_wedges_the_worker_for_ever": RACES,
     "test_kernels_lifetime.test_03_bytearray_can_be_resized_soon_after_a_dropped_result": DEFERRED,
     "test_kernels_lifetime.test_03_weakrefs_to_arguments_die_soon_after_a_dropped_result": DEFERRED,

@@ -96,9 +96,10 @@ def test_handler_threads_of_a_wsgi_server_share_a_pool() -> None:
 
 
 def test_a_request_that_takes_too_long_is_answered_in_time_and_its_job_told() -> None:
-    told = threading.Event()
+    begun, told = threading.Event(), threading.Event()
 
     def slow(context: loomy.Context, _: str) -> str:
+        begun.set()
         if context.wait(WAIT):
             told.set()
         return "late"
@@ -114,7 +115,8 @@ def test_a_request_that_takes_too_long_is_answered_in_time_and_its_job_told() ->
             return [body.encode()]
 
         with served(application) as url:
-            assert get(url) == (503, "try again later")
+            while not begun.is_set():  # on a busy machine a job may be too late to begin
+                assert get(url) == (503, "try again later")
         assert told.wait(WAIT)
 
 

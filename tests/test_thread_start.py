@@ -8,9 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import WAIT, identity, run_program, thread_of_job, wait_until
+from helpers import WAIT, identity, run_program, thread_of_job, unraisable_errors, wait_until
 
 from loomy import Pool, _threads
+
+
+NATIVE_START = (
+    "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+)
 
 
 class Raised(BaseException):
@@ -71,8 +76,7 @@ def test_what_a_handler_raised_is_not_hidden_by_a_key_error(monkeypatch: pytest.
     class Alarm(Exception):
         """`Thread.start` handles what is an `Exception`, and loses it."""
 
-    native = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
-    start = getattr(threading, native)
+    start = getattr(threading, NATIVE_START)
     tries: list[int] = []
 
     def interrupted(bootstrap: Any, *arguments: Any, **options: Any) -> Any:
@@ -85,10 +89,49 @@ def test_what_a_handler_raised_is_not_hidden_by_a_key_error(monkeypatch: pytest.
         return handle
 
     with Pool(identity, size=1, affinity="worker") as pool:
-        monkeypatch.setattr(threading, native, interrupted)
+        monkeypatch.setattr(threading, NATIVE_START, interrupted)
         with pytest.raises(Alarm):
             look_for_signals(lambda: pool.process_async(1))
         assert pool.process(2) == 2
+
+
+def test_a_thread_whose_start_was_interrupted_before_it_ran_ends_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`Thread.start` has forgotten it by then, which gives the thread a KeyError."""
+
+    class Alarm(Exception):
+        """`Thread.start` handles what is an `Exception`."""
+
+    start = getattr(threading, NATIVE_START)
+    forgotten, over = threading.Event(), threading.Event()
+    tries: list[int] = []
+
+    def interrupted(bootstrap: Any, *arguments: Any, **options: Any) -> Any:
+        tries.append(1)
+        if len(tries) > 1:
+            return start(bootstrap, *arguments, **options)
+
+        def late() -> None:
+            forgotten.wait(WAIT)
+            try:
+                bootstrap()
+            finally:
+                over.set()
+
+        start(late, *arguments, **options)
+        raise Alarm
+
+    with unraisable_errors() as errors, Pool(identity, size=1, affinity="worker") as pool:
+        monkeypatch.setattr(threading, NATIVE_START, interrupted)
+        with pytest.raises(Alarm):
+            look_for_signals(lambda: pool.process_async(1))
+        assert pool.process(2) == 2
+        forgotten.set()
+        assert over.wait(WAIT)
+        assert pool.process(3) == 3
+        assert pool.stats().completed == 3
+    assert errors == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

@@ -49,6 +49,15 @@ class _Thread(threading.Thread):
                 raise
             raise error.__context__ from None
 
+    def _bootstrap(self) -> None:
+        try:
+            super()._bootstrap()  # type: ignore[misc]  # which threading.pyi does not have
+        except KeyError as error:
+            # The other way round: it was taken out of limbo before it had begun, and has run nothing. Whoever
+            # started it, and was told of what the signal handler raised, starts another.
+            if error.args != (self,):
+                raise
+
     def run(self) -> None:
         # Threads that a job starts inherit this, and are to be waited for at exit, as those are that a job of
         # the standard library's executor starts. Whether this one is waited for was settled when it began.
