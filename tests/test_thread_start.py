@@ -12,7 +12,6 @@ from helpers import WAIT, identity, run_program, thread_of_job, unraisable_error
 
 from loomy import Pool, _threads
 
-
 NATIVE_START = (
     "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
 )
