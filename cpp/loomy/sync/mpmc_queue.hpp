@@ -118,10 +118,13 @@ class mpmc_queue {
         for (;;) {
             // (E1) seq_cst, head first: see settle.
             const std::uint64_t head = head_.load(queue_step::pop_reads_head, std::memory_order_seq_cst);
-            const std::uint64_t tail = tail_.load(queue_step::pop_reads_tail, std::memory_order_seq_cst);
-            if (index(head) >= BlockCells || caught_up(head, tail)) [[unlikely]] {
-                if (settle()) return nullptr;
-                continue;
+            if (!is_known_before(head)) {
+                const std::uint64_t tail = tail_.load(queue_step::pop_reads_tail, std::memory_order_seq_cst);
+                if (index(head) >= BlockCells || caught_up(head, tail)) [[unlikely]] {
+                    if (settle()) return nullptr;
+                    continue;
+                }
+                note_tail(head, tail);
             }
             // (H1) acquire: pairs with (H2): the block as built. seq_cst: its order with (E1) and (E2).
             const std::uint64_t claim = head_.fetch_add(queue_step::pop_claims, 1, std::memory_order_seq_cst);
@@ -153,6 +156,20 @@ class mpmc_queue {
         return place::same_block(head, tail) && tail <= head;
     }
 
+    // Consumers remember how far the tail had come when one of them last looked, beside the head: a look at
+    // the tail takes its cache line from the producers, and a consumer that is some items behind need not.
+    // Only a hint, so relaxed: one that is out of date, of an earlier use of the same block, makes consumers
+    // claim cells that nobody fills, which they then spoil, as they may at any time.
+    [[nodiscard]] bool is_known_before(std::uint64_t head) const noexcept {
+        const std::uint64_t seen = tail_seen_.load(queue_step::pop_reads_seen, std::memory_order_relaxed);
+        return head < seen && place::same_block(head, seen);
+    }
+    void note_tail(std::uint64_t head, std::uint64_t tail) noexcept {
+        // A tail in another block: all cells of this one are claimed.
+        if (!place::same_block(head, tail)) tail = head - index(head) + BlockCells;
+        tail_seen_.store(queue_step::pop_notes_tail, tail, std::memory_order_relaxed);
+    }
+
     [[nodiscard]] static bool fill(cell_atomic& cell, T* item) noexcept;
     [[nodiscard]] static std::size_t fill_run(std::uint64_t claim, T* const* items,
                                               std::size_t cells) noexcept;
@@ -165,12 +182,13 @@ class mpmc_queue {
     void move_head(block* from, std::uint64_t to, guard& held) noexcept;
 
     alignas(cache_line) word head_;
-    word left_; // blocks that head has left; for approx_size, as is linked_
+    word left_;      // blocks that head has left; for approx_size, as is linked_
+    word tail_seen_; // see is_known_before
     alignas(cache_line) word tail_;
     word linked_; // blocks after the first
     alignas(cache_line) mutable block_store<block, Step> store_;
 
-    static_assert(sizeof(word) * 2 <= cache_line, "head and tail have a cache line each");
+    static_assert(sizeof(word) * 3 <= cache_line, "head and tail have a cache line each");
 };
 
 } // namespace loomy
