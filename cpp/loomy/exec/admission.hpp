@@ -8,49 +8,78 @@
 
 namespace loomy {
 
-// Whether a pool takes jobs, and how many it holds that have not started. Both in one word, so that closing
-// and counting cannot miss each other: a submitter counts itself in with the same instruction that tells it
-// whether the pool is open, and one that comes after the close backs out.
+// Whether a pool takes jobs, and how many it holds that have not started: those that came in less those that
+// left. Submitters write one word and workers another, on lines of their own, as a line that both write for
+// each job costs more than all else that admission does.
+//
+// A submitter learns with the same instruction that counts it whether the pool is open, and one that comes
+// after the close backs out. Closing marks both words, `entered_` first: who leaves after the second mark
+// sees whether it was the last, and who left before it has been counted when the closer looks.
 class admission {
   public:
-    // Counts one job in; false (and not counted) when closed. Wait-free.
-    [[nodiscard]] bool enter(std::uint64_t& depth) noexcept {
-        const std::uint64_t before = word_.fetch_add(1, std::memory_order_seq_cst);
-        depth = (before & count_mask) + 1;
+    // Counts one job in, the `nth`; false when closed, and then it is to be counted out again. Wait-free.
+    [[nodiscard]] bool enter(std::uint64_t& nth) noexcept {
+        const std::uint64_t before = entered_.fetch_add(1, std::memory_order_seq_cst);
+        nth = (before & count_mask) + 1;
         return (before & closed) == 0;
     }
 
     // Counts in what had been let in before (a batch goes back into the queue for the next worker).
     // Wait-free.
-    void reenter() noexcept { word_.fetch_add(1, std::memory_order_seq_cst); }
+    void reenter() noexcept { entered_.fetch_add(1, std::memory_order_seq_cst); }
 
     enum class left { open, closed, closed_and_empty };
     // Counts jobs out that started, were abandoned, or backed out. Wait-free.
     left leave(std::uint64_t jobs = 1) noexcept {
-        const std::uint64_t after = word_.fetch_sub(jobs, std::memory_order_seq_cst) - jobs;
-        if ((after & closed) == 0) return left::open;
-        return (after & count_mask) == 0 ? left::closed_and_empty : left::closed;
+        const std::uint64_t before = left_.fetch_add(jobs, std::memory_order_seq_cst);
+        if ((before & closed) == 0) return left::open;
+        const std::uint64_t all = entered_.load(std::memory_order_seq_cst) & count_mask;
+        return all == (before & count_mask) + jobs ? left::closed_and_empty : left::closed;
     }
 
     // True for the one call that closed it. Wait-free.
-    bool close() noexcept { return (word_.fetch_or(closed, std::memory_order_seq_cst) & closed) == 0; }
+    bool close() noexcept {
+        const bool first = (entered_.fetch_or(closed, std::memory_order_seq_cst) & closed) == 0;
+        left_.fetch_or(closed, std::memory_order_seq_cst);
+        return first;
+    }
 
     [[nodiscard]] bool is_closed() const noexcept {
-        return (word_.load(std::memory_order_seq_cst) & closed) != 0;
+        return (entered_.load(std::memory_order_seq_cst) & closed) != 0;
     }
+    // Those that left are read first: so many there were at that moment, or are now. 0: there were none then.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return word_.load(std::memory_order_seq_cst) & count_mask;
+        const std::uint64_t gone = left_.load(std::memory_order_seq_cst) & count_mask;
+        return (entered_.load(std::memory_order_seq_cst) & count_mask) - gone;
+    }
+    // How often anything came in.
+    [[nodiscard]] std::uint64_t entered() const noexcept {
+        return entered_.load(std::memory_order_relaxed) & count_mask;
     }
     // Open, and nothing is queued.
     [[nodiscard]] bool is_open_and_empty() const noexcept {
-        return word_.load(std::memory_order_seq_cst) == 0;
+        const std::uint64_t gone = left_.load(std::memory_order_seq_cst);
+        return (gone & closed) == 0 && entered_.load(std::memory_order_seq_cst) == gone;
+    }
+
+    // How many there were when the nth came in, itself included: at most, which takes no look at what workers
+    // write, and as counted.
+    [[nodiscard]] std::uint64_t depth_at_most(std::uint64_t nth) const noexcept {
+        return nth - left_seen_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t depth(std::uint64_t nth) noexcept {
+        const std::uint64_t gone = left_.load(std::memory_order_relaxed) & count_mask;
+        left_seen_.store(gone, std::memory_order_relaxed);
+        return nth > gone ? nth - gone : 1;
     }
 
   private:
     static constexpr std::uint64_t closed = std::uint64_t{1} << 63;
     static constexpr std::uint64_t count_mask = closed - 1;
 
-    alignas(cache_line) std::atomic<std::uint64_t> word_{0};
+    alignas(cache_line) std::atomic<std::uint64_t> entered_{0};
+    std::atomic<std::uint64_t> left_seen_{0}; // by submitters: never more than left_
+    alignas(cache_line) std::atomic<std::uint64_t> left_{0};
 };
 
 // The exact bound on queued jobs. The balance is queued jobs minus idle slots: a job that an idle worker is

@@ -54,16 +54,18 @@ void pool::leave_as_guest(slot& guest) noexcept {
 }
 
 bool pool::run_here(job& next, frame& where) {
-    std::uint64_t depth = 0;
-    const bool open = jobs_in_.enter(depth);
-    if (open) {
-        submitted_.fetch_add(1, std::memory_order_relaxed);
-        where.where.stats.inlined.add();
-        (void)next.claim_popped();
+    std::uint64_t nth = 0;
+    const bool open = jobs_in_.enter(nth);
+    if (!open) {
+        submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed);
+        settle_left(jobs_in_.leave());
+        return false;
     }
+    where.where.stats.inlined.add();
+    (void)next.claim_popped();
     settle_left(jobs_in_.leave());
-    if (open) run_claimed(next, where);
-    return open;
+    run_claimed(next, where);
+    return true;
 }
 
 bool pool::run_here(shared_job& next, frame& where) {
@@ -75,7 +77,7 @@ bool pool::run_here(shared_job& next, frame& where) {
 bool pool::open_here(shared_job& next) {
     if (closed()) return false;
     list_shared(next);
-    submitted_.fetch_add(next.jobs(), std::memory_order_relaxed);
+    count_submitted(next.jobs());
     if (discarding_.load(std::memory_order_seq_cst)) refuse_rest(next);
     return true;
 }

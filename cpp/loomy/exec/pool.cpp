@@ -24,6 +24,14 @@ pool::~pool() {
     }
 }
 
+// So many that it may be a new peak when the nth entry is in, which brings so many jobs; or 0.
+std::uint64_t pool::depth_to_note(std::uint64_t nth, std::uint64_t jobs) noexcept {
+    if (jobs_in_.depth_at_most(nth) + jobs - 1 <= peak_queued_.load(std::memory_order_relaxed)) return 0;
+    std::uint64_t depth = jobs_in_.depth(nth);
+    if (places_) depth = std::min(depth, places_->taken()); // as queue_length sees it
+    return depth + jobs - 1;
+}
+
 void pool::note_depth(std::uint64_t depth) noexcept {
     // No locked instruction for a number to look at: of two submitters that raise it at once the lower may
     // win, and the next submission puts it right.
@@ -33,28 +41,32 @@ void pool::note_depth(std::uint64_t depth) noexcept {
 
 submitted pool::admit(job& next, std::uint64_t jobs) {
     if (places_ && !places_->try_take()) return closed() ? submitted::closed : submitted::full;
-    std::uint64_t depth = 0;
+    std::uint64_t nth = 0;
     wake_hook::at(wake_step::counts_job);
-    bool in = jobs_in_.enter(depth);
-    if (in) {
-        const std::uint64_t nth = submitted_.fetch_add(jobs, std::memory_order_relaxed);
-        if ((nth & 15) == 0) next.enqueued_ns = now_ns(); // every sixteenth wait is measured
+    if (jobs_in_.enter(nth)) {
+        const std::uint64_t depth = depth_to_note(nth, jobs);
+        if (jobs != 1) submitted_otherwise_.fetch_add(jobs - 1, std::memory_order_relaxed);
+        if ((nth & 15) == 1) next.enqueued_ns = now_ns(); // every sixteenth wait is measured
         try {
             wake_hook::at(wake_step::pushes_job);
             queue_.push(&next);
         } catch (...) {
-            submitted_.fetch_sub(jobs, std::memory_order_relaxed);
-            settle_left(jobs_in_.leave());
-            if (places_) places_->give();
+            if (jobs != 1) submitted_otherwise_.fetch_sub(jobs - 1, std::memory_order_relaxed);
+            back_out();
             throw;
         }
-        if (places_) depth = std::min(depth, places_->taken()); // as queue_length sees it
-        note_depth(depth + jobs - 1);
+        note_depth(depth);
         return submitted::accepted;
     }
+    back_out();
+    return submitted::closed;
+}
+
+// What was counted in is not to be.
+void pool::back_out() {
+    submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed);
     settle_left(jobs_in_.leave());
     if (places_) places_->give();
-    return submitted::closed;
 }
 
 submitted pool::submit(job& next) {
@@ -67,9 +79,7 @@ submitted pool::submit(job& next) {
     // No thread to run it, and none could be started: take it back, unless somebody helps meanwhile.
     const job::abandoned how = next.abandon(phase::refused, true);
     if (how == job::abandoned::no) return submitted::accepted;
-    submitted_.fetch_sub(1, std::memory_order_relaxed);
-    settle_left(jobs_in_.leave());
-    if (places_) places_->give();
+    back_out();
     (void)next.drop_hold(); // the one abandon took; the queue keeps its own
     return submitted::no_thread;
 }
@@ -204,7 +214,7 @@ void pool::after_abandon(job& which, job::abandoned how, phase as) {
 }
 
 void pool::end_unsubmitted(job& which, phase as) {
-    submitted_.fetch_add(1, std::memory_order_relaxed);
+    count_submitted(1);
     abandoned_count(as).fetch_add(1, std::memory_order_relaxed);
     (void)which.abandon(as);
     which.on_abandoned(as, false);

@@ -31,6 +31,7 @@ struct pool_options {
     std::int64_t spin_ns = -1;     // how long an idle worker may spin; negative: adaptive
     bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
     bool eager_threads = false;    // workers make themselves ready when they join, not at their first job
+    bool leaves_early = true;      // a worker without more jobs leaves its env before it publishes the answer
     bool helps_with_others =
         true; // who waits inside a job runs other queued jobs too, not only what it awaits
 };
@@ -74,7 +75,7 @@ class pool final : public ref_counted<pool> {
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
     void count_submitted(std::uint64_t jobs) noexcept {
-        submitted_.fetch_add(jobs, std::memory_order_relaxed);
+        submitted_otherwise_.fetch_add(jobs, std::memory_order_relaxed);
     }
 
     // Ends a job from outside; true if this call did it. Everything that follows from it has been done then.
@@ -201,6 +202,8 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] bool any_free_with_thread() const noexcept;
     bool unpark_or_start(slot& taken);
     [[nodiscard]] submitted admit(job& next, std::uint64_t jobs);
+    void back_out();
+    [[nodiscard]] std::uint64_t depth_to_note(std::uint64_t nth, std::uint64_t jobs) noexcept;
     void note_depth(std::uint64_t depth) noexcept;
     void after_abandon(job& which, job::abandoned how, phase as);
     void settle_left(admission::left what);
@@ -261,11 +264,13 @@ class pool final : public ref_counted<pool> {
     void list_shared(shared_job& open);
     void unlist_shared(shared_job& open) noexcept;
 
-    // Hot words first, each group on its own line: submitters write jobs_in_ and submitted_, everybody reads
-    // searching_ and the free slots, and only rarely does somebody write attention_.
+    // Hot words first, each group on its own line: submitters and workers write one half of jobs_in_ each,
+    // everybody reads searching_ and the free slots, and only rarely does somebody write attention_.
     admission jobs_in_;
-    std::atomic<std::uint64_t> submitted_{0};
     std::atomic<std::uint64_t> peak_queued_{0};
+    // What has to be added to the entries of jobs_in_, each of which stands for one job: 0 as long as jobs
+    // are submitted one by one. Modulo 2^64.
+    std::atomic<std::uint64_t> submitted_otherwise_{0};
     // 1: one worker is looking for work, or being woken to.
     alignas(cache_line) stepped_atomic<std::uint32_t, wake_hook, wake_step> searching_;
     std::atomic<std::uint32_t> attention_{0}; // attention_* bits

@@ -23,7 +23,7 @@ submitted pool::submit(shared_job& next) {
         unlist_shared(next);
         if (next.size() == 0 || next.unclaimed() != 0) return answer;
         // A close that found it listed has refused it: then it was submitted before the close.
-        submitted_.fetch_add(next.jobs(), std::memory_order_relaxed);
+        count_submitted(next.jobs());
         return submitted::accepted;
     }
     if (discarding_.load(std::memory_order_seq_cst)) refuse_queued();
@@ -126,6 +126,7 @@ void pool::refuse_rest(shared_job& open) {
 
 // An entry of it goes back into the queue.
 bool pool::entry_queued(shared_job& which) noexcept {
+    submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed); // it was submitted once
     jobs_in_.reenter();
     shared_entries_.fetch_add(1, std::memory_order_relaxed);
     if (!which.queued_.exchange(true, std::memory_order_acq_rel)) return true;

@@ -227,7 +227,8 @@ void pool::run_claimed(job& next, frame& where) {
     if (places_ && where.own_thread) places_->give();
     // Let go before the result is published, if that was the last: the one who waits for it then finds free
     // what it needs. Callbacks run here, so with those stay as we are.
-    if (where.own_thread && ((next.word() & (job::calling | job::orphan)) == 0 && queue_.was_empty()))
+    if (options_.leaves_early && where.own_thread && (next.word() & (job::calling | job::orphan)) == 0 &&
+        queue_.was_empty())
         where.env.leave();
     at.stop_running(below);
     where.current = outer;
