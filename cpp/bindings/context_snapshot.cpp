@@ -55,6 +55,7 @@ bool lent_context::enter(const context_snapshot& from) {
                                              : Py_NewRef(from.held_); // nobody else has it
     if (head == nullptr) return false;
     if (PyContext_Enter(head) != 0) {
+        if (fits) give_back_kept();
         Py_DECREF(head);
         return false;
     }
@@ -68,7 +69,9 @@ bool lent_context::enter(const context_snapshot& from) {
         }
         outer_ = below;
         head_ = nullptr;
+        kept_ = 0; // they are below, for that map
     }
+    if (!fits) give_back_kept();
     PyObject* const idle = std::exchange(head_, head);
     map_ = from.held_;
     entered_ = true;
@@ -80,6 +83,7 @@ void lent_context::leave() {
     if (PyContext_Exit(head_) != 0) PyErr_Clear();
     // For the next job only if this one has neither changed nor kept it: what it has set is gone with it.
     const bool keep = outer_ == nullptr && map_offset >= 0 && Py_REFCNT(head_) == 1 && map_of(head_) == map_;
+    if (!keep) give_back_kept(); // the job that has just ended has a reference yet
     PyObject* const dropped = keep ? nullptr : std::exchange(head_, nullptr);
     entered_ = false;
     if (outer_ != nullptr) {
@@ -88,6 +92,17 @@ void lent_context::leave() {
         delete below;
     }
     Py_XDECREF(dropped);
+}
+
+void lent_context::take_back(context_snapshot& entered) {
+    if constexpr (gil::is_free_threaded) {
+        if (!entered_ && head_ != nullptr && map_offset >= 0 && entered.held_ == map_) {
+            entered.held_ = nullptr;
+            if (++kept_ == most_kept) give_back_kept();
+            return;
+        }
+    }
+    entered = context_snapshot();
 }
 
 int register_context_layout(PyObject*) {

@@ -41,14 +41,28 @@ class lent_context {
     // Enters a context with the values of `from`, which stays until leave(). False with an error set.
     [[nodiscard]] bool enter(const context_snapshot& from);
     void leave();
+    // After leave(), with what was entered: empty then. Where there is no GIL, a reference to a map that the
+    // next job will come with as well is kept, and given back with many others: the submitter counts them on
+    // the same cache line, which would go back and forth with each job.
+    void take_back(context_snapshot& entered);
     // The thread has no more jobs to run for now: keeps nothing but what is entered.
     void forget_idle() {
-        if (!entered_) Py_CLEAR(head_);
+        if (entered_) return;
+        give_back_kept();
+        Py_CLEAR(head_);
     }
 
   private:
+    static constexpr unsigned most_kept = 64;
+    // None of them is the last: the head has one as well, and is dropped after them.
+    void give_back_kept() noexcept {
+        PyObject* const map = map_;
+        for (unsigned left = std::exchange(kept_, 0u); left != 0; --left) Py_DECREF(map);
+    }
+
     PyObject* head_ = nullptr; // entered, or kept for the next job
     PyObject* map_ = nullptr;  // borrowed: what head_ was entered with
+    unsigned kept_ = 0;        // references to map_ of jobs that have ended
     lent_context* outer_ = nullptr;
     bool entered_ = false;
 };

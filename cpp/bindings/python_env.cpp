@@ -1,5 +1,7 @@
 #include "python_env.hpp"
 
+#include <utility>
+
 #include "errors.hpp"
 #include "gil.hpp"
 #include "loomy/base/clock.hpp"
@@ -34,10 +36,18 @@ void python_env::leave() {
     gil::detach_after_work();
 }
 
-PyObject* python_env::target_of(const python_pool& home, const frame& where) {
-    if (!gil::is_free_threaded || !where.own_thread) return home.target();
-    if (target_ == nullptr) target_ = home.target();
-    return Py_XNewRef(target_);
+// Lent and not copied: the counts of a function that several threads call are on one cache line.
+PyObject* python_env::take_target(const python_pool& home, const frame& where) {
+    if (!gil::is_free_threaded || !where.own_thread || target_ == nullptr) return home.target();
+    return std::exchange(target_, nullptr);
+}
+
+void python_env::give_back_target(PyObject* target, const frame& where) {
+    if (gil::is_free_threaded && where.own_thread && target_ == nullptr) {
+        target_ = target;
+    } else {
+        Py_XDECREF(target);
+    }
 }
 
 python_env& python_env::of_callers() noexcept {

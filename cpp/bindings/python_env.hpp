@@ -22,9 +22,11 @@ class python_env : public worker_env {
 
     lent_context context; // of the jobs run here
 
-    // What jobs of that pool call; a new reference, or null. A worker asks once and then keeps it until it
-    // has nothing more to run, as every thread that asks waits for the others that do.
-    [[nodiscard]] PyObject* target_of(const python_pool& home, const frame& where);
+    // What jobs of that pool call; a new reference, or null. Where there is no GIL, a worker asks once, has
+    // it given back, and keeps it until it has nothing more to run, as every thread that asks waits for the
+    // others that do.
+    [[nodiscard]] PyObject* take_target(const python_pool& home, const frame& where);
+    void give_back_target(PyObject* target, const frame& where);
 
     // Whether the last attach had to force the GIL from a thread that would not let go.
     [[nodiscard]] bool was_forced() const noexcept { return forced_; }

@@ -92,8 +92,9 @@ bool python_job::run(frame& where) {
     hidden_surroundings around;
     if (!where.own_thread) around.hide();
     PyObject* const payload = payload_; // ours until the end: who abandons a running job leaves it to us
-    PyObject* const target = static_cast<python_env&>(where.env).target_of(*home, where);
-    lent_context& lent = static_cast<python_env&>(where.env).context;
+    python_env& env = static_cast<python_env&>(where.env);
+    PyObject* const target = env.take_target(*home, where);
+    lent_context& lent = env.context;
     PyObject *result = nullptr, *failure = nullptr;
     end_if_over(); // who gives it up may be on the way here, with others of the same context to see to first
     ending end = is_final(state()) ? ending::abandoned : ending::open;
@@ -125,8 +126,8 @@ bool python_job::run(frame& where) {
         Py_XDECREF(succeeded ? result : failure); // nobody will ask for it
     }
     if (limits) limits->stop();
-    snapshot_ = context_snapshot();
-    Py_XDECREF(target);
+    lent.take_back(snapshot_);
+    env.give_back_target(target, where);
     if (end == ending::abandoned) {
         let_go_of_payload_second();
     } else {

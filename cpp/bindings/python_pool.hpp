@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "loomy/base/cacheline.hpp"
 #include "loomy/base/ref.hpp"
 #include "loomy/exec/observer.hpp"
 #include "loomy/exec/pool.hpp"
@@ -64,7 +65,8 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     static void for_each(void (*call)(python_pool&));
     static void all_dead_in_child() noexcept; // while the child has no other thread
 
-    const pool_kind kind;
+    // Not beside the count of references, which every submission changes while workers read this.
+    alignas(cache_line) const pool_kind kind;
     const bool has_target;   // not None
     const bool any_affinity; // callers may run jobs themselves: a plain pool with affinity="any"
     bool copy_context = true;
