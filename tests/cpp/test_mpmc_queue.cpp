@@ -32,6 +32,14 @@ struct item {
     std::size_t number = 0;
 };
 
+struct looks_at_the_tail {
+    static void at(loomy::queue_step step) noexcept {
+        if (step == loomy::queue_step::pop_reads_tail || step == loomy::queue_step::settle_reads_tail)
+            ++count;
+    }
+    inline static int count = 0;
+};
+
 template <std::size_t Cells>
 using queue_of = mpmc_queue<item, no_step, Cells>;
 
@@ -114,6 +122,17 @@ TEST_CASE_TEMPLATE("push_many keeps the order, for every size and offset", Queue
             require_drained(queue);
         }
     }
+}
+
+TEST_CASE("consumers look at the tail once for what they find there, not once for each item") {
+    constexpr int count = 1'000;
+    std::vector<item> items = items_of(count);
+    mpmc_queue<item, looks_at_the_tail> queue;
+    for (item& one : items) queue.push(&one);
+    looks_at_the_tail::count = 0;
+    for (item& one : items) CHECK(queue.try_pop() == &one);
+    CHECK(looks_at_the_tail::count <= 2 * (count / static_cast<int>(loomy::queue_block_cells) + 1));
+    CHECK(queue.try_pop() == nullptr);
 }
 
 TEST_CASE("push_many of ten blocks") {
