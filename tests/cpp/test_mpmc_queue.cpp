@@ -131,7 +131,8 @@ TEST_CASE("consumers look at the tail once for what they find there, not once fo
     for (item& one : items) queue.push(&one);
     looks_at_the_tail::count = 0;
     for (item& one : items) CHECK(queue.try_pop() == &one);
-    CHECK(looks_at_the_tail::count <= 2 * (count / static_cast<int>(loomy::queue_block_cells) + 1));
+    CHECK(looks_at_the_tail::count <=
+          3 * (count / static_cast<int>(loomy::queue_block_cells) + 1)); // two at its end
     CHECK(queue.try_pop() == nullptr);
 }
 
