@@ -149,8 +149,11 @@ class queue_frozen final : public contender {
     }
     void live_as_guard() {
         while (!over_.load(std::memory_order_relaxed)) {
-            (void)alarm_.park();
-            if (state_.load(std::memory_order_acquire) != armed) continue;
+            // Looked at first: the wake-up of the next trial may have been one with the end of the last.
+            if (state_.load(std::memory_order_acquire) != armed) {
+                (void)alarm_.park();
+                continue;
+            }
             if (alarm_.park(loomy::deadline::after(limit_ns)) == loomy::wait_status::woken) continue;
             std::uint32_t seen = armed;
             if (state_.compare_exchange_strong(seen, fired, std::memory_order_acq_rel)) freezer_.thaw();
