@@ -64,6 +64,9 @@ class disturbance {
                     syscall(SYS_tgkill, getpid(), threads_[random() % threads_.size()], SIGUSR2);
             }
             doze();
+            // Not as often as a thread that has no fellow sleeps: it would be held up again each time it goes
+            // on, and get nowhere.
+            if (random() % 2 == 0) doze();
         }
     }
 
