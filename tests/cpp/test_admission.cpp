@@ -50,7 +50,7 @@ TEST_CASE("after the close nobody comes in, and who is the last to leave is told
     CHECK_FALSE(in.is_open_and_empty());
 }
 
-TEST_CASE("a count is never less than what stays in, nor more than has been in at once") {
+TEST_CASE("a count is never less than what stays in, nor more than that and what comes in meanwhile") {
     constexpr int times = 50;
     admission in;
     std::uint64_t first = 0;
