@@ -245,20 +245,35 @@ def test_buffer_that_is_no_int_is_a_type_error(buffer: Any) -> None:
         list(pool.map([1], buffer=buffer))
 
 
+class BusyBehindTheFirst:
+    """A job whose first payload is soon done; the second waits at the gate, others are queued behind it."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._some_queued = threading.Event()
+        self.started = threading.Event()
+
+    def payloads(self) -> Iterator[int]:
+        yield from range(5)
+        self._some_queued.set()  # the map pulls on while there is nothing to hand out
+        yield from range(5, 100)
+
+    def job(self, payload: int) -> int:
+        if payload:
+            self.started.set()
+            self._gate.block(payload)
+        else:
+            assert self._some_queued.wait(WAIT)
+        return payload
+
+
 def test_closing_the_iterator_leaves_nothing_queued() -> None:
     with Gate() as gate:
-        started = threading.Event()
-
-        def job(payload: int) -> int:
-            if payload:
-                started.set()
-                gate.block(payload)
-            return payload
-
-        with Pool(job, size=1) as pool:
-            results = pool.map(range(100), buffer=10)
+        busy = BusyBehindTheFirst(gate)
+        with Pool(busy.job, size=1) as pool:
+            results = pool.map(busy.payloads(), buffer=10)
             assert next(results) == 0
-            assert started.wait(WAIT)
+            assert busy.started.wait(WAIT)
             assert pool.queue_length > 0
             results.close()
             assert pool.queue_length == 0
@@ -289,25 +304,11 @@ def test_closing_the_iterator_pulls_nothing_more() -> None:
 
 def test_dropped_iterator_cancels_what_has_not_started() -> None:
     with Gate() as gate:
-        started, some_queued = threading.Event(), threading.Event()
-
-        def payloads() -> Iterator[int]:
-            yield from range(5)
-            some_queued.set()  # the map pulls on while there is nothing to hand out
-            yield from range(5, 100)
-
-        def job(payload: int) -> int:
-            if payload:
-                started.set()
-                gate.block(payload)
-            else:
-                assert some_queued.wait(WAIT)
-            return payload
-
-        with Pool(job, size=1, affinity="worker") as pool:
-            results = pool.map(payloads(), buffer=10)
+        busy = BusyBehindTheFirst(gate)
+        with Pool(busy.job, size=1, affinity="worker") as pool:
+            results = pool.map(busy.payloads(), buffer=10)
             assert next(results) == 0
-            assert started.wait(WAIT)
+            assert busy.started.wait(WAIT)
             del results
             wait_until(lambda: gc.collect() >= 0 and pool.queue_length == 0)
             gate.open()
