@@ -31,7 +31,26 @@ TEST_CASE("what came in and has not left is counted, and each entry has its numb
     CHECK(in.depth_at_most(nth) == 3); // nobody has looked since
     CHECK(in.depth(nth) == 1);
     CHECK(in.depth_at_most(nth) == 1);
-    CHECK(in.entered() == 3);
+    CHECK(in.submitted() == 3);
+}
+
+TEST_CASE("submitted is what came in, but for what backed out or comes in again, and what needs no entry") {
+    admission in;
+    std::uint64_t nth = 0;
+    CHECK(in.enter(nth));
+    in.count_submitted(9); // a batch of ten
+    CHECK(in.submitted() == 10);
+    CHECK(in.leave() == admission::left::open);
+    in.reenter(); // for the next worker
+    CHECK(in.count() == 1);
+    CHECK(in.submitted() == 10);
+    CHECK(in.leave() == admission::left::open);
+    CHECK(in.enter(nth));
+    CHECK(in.back_out() == admission::left::open);
+    CHECK(in.submitted() == 10);
+    in.uncount_submitted(9);
+    CHECK(in.submitted() == 1);
+    CHECK(in.is_open_and_empty());
 }
 
 TEST_CASE("after the close nobody comes in, and who is the last to leave is told") {
@@ -44,7 +63,8 @@ TEST_CASE("after the close nobody comes in, and who is the last to leave is told
     CHECK(in.is_closed());
     CHECK_FALSE(in.enter(nth)); // counted all the same, until it backs out
     CHECK(in.count() == 3);
-    CHECK(in.leave() == admission::left::closed);
+    CHECK(in.back_out() == admission::left::closed);
+    CHECK(in.submitted() == 2);
     CHECK(in.leave() == admission::left::closed);
     CHECK(in.leave() == admission::left::closed_and_empty);
     CHECK_FALSE(in.is_open_and_empty());

@@ -8,33 +8,52 @@
 
 namespace loomy {
 
-// Whether a pool takes jobs, and how many it holds that have not started: those that came in less those that
-// left. Submitters write one word and workers another, on lines of their own, as a line that both write for
-// each job costs more than all else that admission does.
+// Whether a pool takes jobs, how many were submitted, and how many it holds that have not started: those that
+// came in less those that left. Submitters write one word and workers another, on lines of their own, as a
+// line that both write for each job costs more than all else that admission does.
 //
 // A submitter learns with the same instruction that counts it whether the pool is open, and one that comes
 // after the close backs out. Closing marks both words, `entered_` first: who leaves after the second mark
 // sees whether it was the last, and who left before it has been counted when the closer looks.
 class admission {
   public:
-    // Counts one job in, the `nth`; false when closed, and then it is to be counted out again. Wait-free.
+    // Counts one job in and submitted, the `nth`; false when closed, and then it has to back_out().
+    // Wait-free.
     [[nodiscard]] bool enter(std::uint64_t& nth) noexcept {
         const std::uint64_t before = entered_.fetch_add(1, std::memory_order_seq_cst);
         nth = (before & count_mask) + 1;
         return (before & closed) == 0;
     }
 
-    // Counts in what had been let in before (a batch goes back into the queue for the next worker).
+    // Counts in what had been submitted before (a batch goes back into the queue for the next worker).
     // Wait-free.
-    void reenter() noexcept { entered_.fetch_add(1, std::memory_order_seq_cst); }
+    void reenter() noexcept {
+        uncount_submitted(1);
+        entered_.fetch_add(1, std::memory_order_seq_cst);
+    }
+
+    // Jobs besides the one that each entry stands for: items of a batch, what its own thread runs without an
+    // entry. Wait-free.
+    void count_submitted(std::uint64_t jobs) noexcept {
+        submitted_otherwise_.fetch_add(jobs, std::memory_order_relaxed);
+    }
+    void uncount_submitted(std::uint64_t jobs) noexcept {
+        submitted_otherwise_.fetch_sub(jobs, std::memory_order_relaxed);
+    }
 
     enum class left { open, closed, closed_and_empty };
-    // Counts jobs out that started, were abandoned, or backed out. Wait-free.
+    // Counts jobs out that started or were abandoned. Wait-free.
     left leave(std::uint64_t jobs = 1) noexcept {
         const std::uint64_t before = left_.fetch_add(jobs, std::memory_order_seq_cst);
         if ((before & closed) == 0) return left::open;
         const std::uint64_t all = entered_.load(std::memory_order_seq_cst) & count_mask;
         return all == (before & count_mask) + jobs ? left::closed_and_empty : left::closed;
+    }
+
+    // Counts a job out that came in and was not submitted after all. Wait-free.
+    left back_out() noexcept {
+        uncount_submitted(1);
+        return leave();
     }
 
     // True for the one call that closed it. Wait-free.
@@ -52,9 +71,9 @@ class admission {
         const std::uint64_t gone = left_.load(std::memory_order_seq_cst) & count_mask;
         return (entered_.load(std::memory_order_seq_cst) & count_mask) - gone;
     }
-    // How often anything came in.
-    [[nodiscard]] std::uint64_t entered() const noexcept {
-        return entered_.load(std::memory_order_relaxed) & count_mask;
+    [[nodiscard]] std::uint64_t submitted() const noexcept {
+        return (entered_.load(std::memory_order_relaxed) & count_mask) +
+               submitted_otherwise_.load(std::memory_order_relaxed);
     }
     // Open, and nothing is queued.
     [[nodiscard]] bool is_open_and_empty() const noexcept {
@@ -79,6 +98,8 @@ class admission {
 
     alignas(cache_line) std::atomic<std::uint64_t> entered_{0};
     std::atomic<std::uint64_t> left_seen_{0}; // by submitters: never more than left_
+    // What has to be added to the entries, modulo 2^64: 0 as long as jobs are submitted one by one.
+    std::atomic<std::uint64_t> submitted_otherwise_{0};
     alignas(cache_line) std::atomic<std::uint64_t> left_{0};
 };
 

@@ -55,10 +55,8 @@ void pool::leave_as_guest(slot& guest) noexcept {
 
 bool pool::run_here(job& next, frame& where) {
     std::uint64_t nth = 0;
-    const bool open = jobs_in_.enter(nth);
-    if (!open) {
-        submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed);
-        settle_left(jobs_in_.leave());
+    if (!jobs_in_.enter(nth)) {
+        settle_left(jobs_in_.back_out());
         return false;
     }
     where.where.stats.inlined.add();

@@ -45,13 +45,13 @@ submitted pool::admit(job& next, std::uint64_t jobs) {
     wake_hook::at(wake_step::counts_job);
     if (jobs_in_.enter(nth)) {
         const std::uint64_t depth = depth_to_note(nth, jobs);
-        if (jobs != 1) submitted_otherwise_.fetch_add(jobs - 1, std::memory_order_relaxed);
+        if (jobs != 1) jobs_in_.count_submitted(jobs - 1);
         if ((nth & 15) == 1) next.enqueued_ns = now_ns(); // every sixteenth wait is measured
         try {
             wake_hook::at(wake_step::pushes_job);
             queue_.push(&next);
         } catch (...) {
-            if (jobs != 1) submitted_otherwise_.fetch_sub(jobs - 1, std::memory_order_relaxed);
+            if (jobs != 1) jobs_in_.uncount_submitted(jobs - 1);
             back_out();
             throw;
         }
@@ -64,8 +64,7 @@ submitted pool::admit(job& next, std::uint64_t jobs) {
 
 // What was counted in is not to be.
 void pool::back_out() {
-    submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed);
-    settle_left(jobs_in_.leave());
+    settle_left(jobs_in_.back_out());
     if (places_) places_->give();
 }
 

@@ -74,9 +74,7 @@ class pool final : public ref_counted<pool> {
     void count_end(frame* where, bool was_started, count_as what) noexcept;
     void count_rejected() noexcept { rejected_.fetch_add(1, std::memory_order_relaxed); }
     // Books for a call that its own thread runs without a job object; the slot's counters take the rest.
-    void count_submitted(std::uint64_t jobs) noexcept {
-        submitted_otherwise_.fetch_add(jobs, std::memory_order_relaxed);
-    }
+    void count_submitted(std::uint64_t jobs) noexcept { jobs_in_.count_submitted(jobs); }
 
     // Ends a job from outside; true if this call did it. Everything that follows from it has been done then.
     bool abandon(job& which, phase as);
@@ -268,9 +266,6 @@ class pool final : public ref_counted<pool> {
     // everybody reads searching_ and the free slots, and only rarely does somebody write attention_.
     admission jobs_in_;
     std::atomic<std::uint64_t> peak_queued_{0};
-    // What has to be added to the entries of jobs_in_, each of which stands for one job: 0 as long as jobs
-    // are submitted one by one. Modulo 2^64.
-    std::atomic<std::uint64_t> submitted_otherwise_{0};
     // 1: one worker is looking for work, or being woken to.
     alignas(cache_line) stepped_atomic<std::uint32_t, wake_hook, wake_step> searching_;
     std::atomic<std::uint32_t> attention_{0}; // attention_* bits

@@ -126,7 +126,6 @@ void pool::refuse_rest(shared_job& open) {
 
 // An entry of it goes back into the queue.
 bool pool::entry_queued(shared_job& which) noexcept {
-    submitted_otherwise_.fetch_sub(1, std::memory_order_relaxed); // it was submitted once
     jobs_in_.reenter();
     shared_entries_.fetch_add(1, std::memory_order_relaxed);
     if (!which.queued_.exchange(true, std::memory_order_acq_rel)) return true;

@@ -112,7 +112,7 @@ pool_stats pool::read_stats() const noexcept {
     out.peak_queued = peak_queued_.load(std::memory_order_relaxed);
     out.wakes = wakes_.load(std::memory_order_relaxed);
     out.busy_seconds = static_cast<double>(busy_ns) * 1e-9;
-    out.submitted = jobs_in_.entered() + submitted_otherwise_.load(std::memory_order_relaxed);
+    out.submitted = jobs_in_.submitted();
     // What has left the queue and has no end. Counted this way, a worker that has just taken a job and is
     // about to call it cannot hide it; and a job whose end was forgotten would be running for ever.
     const std::uint64_t elsewhere = out.completed + out.failed + out.cancelled + out.timed_out + out.queued;
