@@ -188,6 +188,32 @@ def test_what_a_job_sets_is_gone_when_its_callbacks_are_called() -> None:
     assert left == [None]
 
 
+def test_a_caller_that_ran_what_the_queue_had_no_place_for_keeps_none_of_its_variables() -> None:
+    class Thing:
+        pass
+
+    variable: ContextVar[Thing | None] = ContextVar("thing")
+    with Gate() as gate:
+
+        def job(payload: int) -> bool:
+            return variable.get() is not None if payload else gate.block(payload) is None
+
+        with Pool(job, size=1, max_pending=0, on_full="caller_runs") as pool:
+            variable.set(None)
+            pool.process_async(0)
+            gate.wait_entered()
+            thing = Thing()
+            variable.set(thing)
+            assert all(pool.process_async(i).wait(0) for i in range(1, 100))
+            assert pool.stats().inline == 99
+            variable.set(None)
+            kept = weakref.ref(thing)
+            del thing
+            gone = kept() is None
+            gate.open()
+    assert gone
+
+
 @AFFINITIES
 def test_a_finalizer_of_what_a_job_has_set_may_run_jobs(affinity: Any) -> None:
     """It does so on the thread that has just left the job's context, below which others are entered."""

@@ -61,12 +61,31 @@ def test_handler_that_raises_while_a_thread_starts_is_heard_and_the_job_runs(
         assert pool.stats().completed == 2
 
 
-def test_threads_are_counted_once_though_their_start_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Pool(thread_of_job, size=1, affinity="worker") as pool:
-        raise_in_start(monkeypatch, "when the thread runs", Raised())
-        with pytest.raises(Raised):
+@pytest.mark.parametrize("error", [Raised, RuntimeError, MemoryError])
+def test_threads_are_counted_once_though_their_start_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """The last two are what `Thread.start` raises when the system has no thread, which here it had."""
+    runs = threading.Event()
+
+    def job(payload: int) -> int:
+        runs.set()
+        return thread_of_job(payload)
+
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if not runs.is_set():
+            assert runs.wait(WAIT)
+            raise error("by a handler")
+
+    with Pool(job, size=1, affinity="worker") as pool:
+        monkeypatch.setattr(_threads._Thread, "start", interrupted)
+        with pytest.raises(error, match="by a handler"):
             look_for_signals(lambda: pool.process_async(0))
         assert len({pool.process(i) for i in range(100)}) == 1
+        assert pool.stats().completed == 101
 
 
 def test_what_a_handler_raised_is_not_hidden_by_a_key_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,8 @@ class lent_context {
 
   private:
     static constexpr unsigned most_kept = 64;
-    // None of them is the last: the head has one as well, and is dropped after them.
+    // None of them is the last: the head has one as well, and is dropped after them, or, where its job has
+    // changed it, that job has.
     void give_back_kept() noexcept {
         PyObject* const map = map_;
         for (unsigned left = std::exchange(kept_, 0u); left != 0; --left) Py_DECREF(map);

@@ -94,7 +94,7 @@ class python_pool final : public observer, public ref_counted<python_pool> {
     PyObject* target_;
     PyObject* hooks_ = nullptr;
     PyObject* factory_error_ = nullptr;
-    mutable std::mutex objects_lock_;
+    mutable std::mutex objects_lock_; // whoever forks stops the others first, and none of them in here
     std::atomic<bool> job_hooks_{false};
     std::atomic<bool> worker_hooks_{false};
     PyObject* threads_; // a list

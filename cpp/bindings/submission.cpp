@@ -46,8 +46,10 @@ int submit_result(python_pool& home, async_result* made, const call_limits& limi
             slot& guest = home.core->enter_as_guest();
             bool open = false;
             {
-                frame here(*home.core, guest, python_env::of_callers(), false);
+                python_env& env = python_env::of_callers();
+                frame here(*home.core, guest, env, false);
                 open = home.core->run_here(made->job, here);
+                env.context.forget_idle();
             }
             home.core->leave_as_guest(guest);
             if (open) return 1;

@@ -185,18 +185,20 @@ void raise_later(PyObject* raised) {
     }
 }
 
-// Whether the error that is set says that the system has no thread to give. Takes others, which signal
-// handlers raised meanwhile.
-bool is_refusal(PyObject*& interruption) {
-    if (PyErr_ExceptionMatches(PyExc_RuntimeError) != 0 || PyErr_ExceptionMatches(PyExc_MemoryError) != 0)
-        return true;
+// Whether the error that is set says that the system has no thread to give. (Or a signal handler raised that
+// before the thread had begun, and is taken at its word.)
+bool is_refusal() noexcept {
+    return PyErr_ExceptionMatches(PyExc_RuntimeError) != 0 || PyErr_ExceptionMatches(PyExc_MemoryError) != 0;
+}
+
+// Takes the error that is set, which a signal handler raised. Of several the first is kept.
+void take_interruption(PyObject*& interruption) {
     PyObject* const raised = errors::take_raised();
     if (interruption == nullptr) {
         interruption = raised;
     } else {
         Py_DECREF(raised);
     }
-    return false;
 }
 
 // threading.Thread(target=<builtin bound to the capsule>, name=name, daemon=True), not started.
@@ -210,6 +212,15 @@ PyObject* new_thread(PyMethodDef& definition, PyObject* capsule, PyObject* name)
     }
     Py_XDECREF(entry);
     return thread;
+}
+
+// For who starts the thread. False: it has begun.
+template <class Info>
+bool decide(PyObject* capsule) {
+    PyObject* const raised = errors::take_raised();
+    const bool first = static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name))->decide();
+    errors::put_back(raised);
+    return first;
 }
 
 // Starts a thread that does what the capsules say that `capsule_of` makes. New reference; null with an error
@@ -227,16 +238,15 @@ PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_o
             PyObject* thread = new_thread(definition, capsule, name);
             PyObject* const nothing =
                 thread != nullptr ? PyObject_CallMethod(thread, "start", nullptr) : nullptr;
-            if (nothing != nullptr) {
-                started = thread;
-            } else if (!is_refusal(interruption)) {
-                auto* const info = static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name));
-                again = thread == nullptr || info->decide();
-                if (!again) started = Py_NewRef(thread);
-                Py_XDECREF(thread);
-            } else {
-                Py_XDECREF(thread);
+            const bool runs = nothing != nullptr || (thread != nullptr && !decide<Info>(capsule));
+            if (runs) {
+                started = Py_NewRef(thread);
+                if (nothing == nullptr) take_interruption(interruption); // whatever its type
+            } else if (!is_refusal()) {
+                take_interruption(interruption);
+                again = true;
             }
+            Py_XDECREF(thread);
             Py_XDECREF(nothing);
             Py_DECREF(capsule);
         }

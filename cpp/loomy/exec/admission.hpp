@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -28,8 +29,8 @@ class admission {
     // Counts in what had been submitted before (a batch goes back into the queue for the next worker).
     // Wait-free.
     void reenter() noexcept {
-        uncount_submitted(1);
         entered_.fetch_add(1, std::memory_order_seq_cst);
+        uncount_submitted(1);
     }
 
     // Jobs besides the one that each entry stands for: items of a batch, what its own thread runs without an
@@ -37,8 +38,9 @@ class admission {
     void count_submitted(std::uint64_t jobs) noexcept {
         submitted_otherwise_.fetch_add(jobs, std::memory_order_relaxed);
     }
+    // What was counted. (U1) release: whoever reads this reads that as well.
     void uncount_submitted(std::uint64_t jobs) noexcept {
-        submitted_otherwise_.fetch_sub(jobs, std::memory_order_relaxed);
+        submitted_otherwise_.fetch_sub(jobs, std::memory_order_release);
     }
 
     enum class left { open, closed, closed_and_empty };
@@ -52,8 +54,9 @@ class admission {
 
     // Counts a job out that came in and was not submitted after all. Wait-free.
     left back_out() noexcept {
+        const left what = leave();
         uncount_submitted(1);
-        return leave();
+        return what;
     }
 
     // True for the one call that closed it. Wait-free.
@@ -66,14 +69,11 @@ class admission {
     [[nodiscard]] bool is_closed() const noexcept {
         return (entered_.load(std::memory_order_seq_cst) & closed) != 0;
     }
-    // Those that left are read first: so many there were at that moment, or are now. 0: there were none then.
-    [[nodiscard]] std::uint64_t count() const noexcept {
+    // Nothing was queued at the moment that this began. (Those that left are read first: as many may have
+    // come in and left since, but not fewer.)
+    [[nodiscard]] bool is_empty() const noexcept {
         const std::uint64_t gone = left_.load(std::memory_order_seq_cst) & count_mask;
-        return (entered_.load(std::memory_order_seq_cst) & count_mask) - gone;
-    }
-    [[nodiscard]] std::uint64_t submitted() const noexcept {
-        return (entered_.load(std::memory_order_relaxed) & count_mask) +
-               submitted_otherwise_.load(std::memory_order_relaxed);
+        return (entered_.load(std::memory_order_seq_cst) & count_mask) == gone;
     }
     // Open, and nothing is queued.
     [[nodiscard]] bool is_open_and_empty() const noexcept {
@@ -81,10 +81,33 @@ class admission {
         return (gone & closed) == 0 && entered_.load(std::memory_order_seq_cst) == gone;
     }
 
-    // How many there were when the nth came in, itself included: at most, which takes no look at what workers
-    // write, and as counted.
-    [[nodiscard]] std::uint64_t depth_at_most(std::uint64_t nth) const noexcept {
-        return nth - left_seen_.load(std::memory_order_relaxed);
+    // How many were queued at a moment during the call: when those that came in were read, if nobody left
+    // around that. Somebody always did, time and again: the lowest that was read, which is no less than there
+    // were then.
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        std::uint64_t lowest = ~std::uint64_t{0};
+        std::uint64_t gone = left_.load(std::memory_order_seq_cst);
+        for (int looks = 0; looks < most_looks; ++looks) {
+            const std::uint64_t in = entered_.load(std::memory_order_seq_cst) & count_mask;
+            const std::uint64_t after = left_.load(std::memory_order_seq_cst);
+            if (after == gone) return in - (gone & count_mask);
+            lowest = std::min(lowest, in - (gone & count_mask));
+            gone = after;
+        }
+        return lowest;
+    }
+    // (U2) acquire, and first: pairs with (U1), so it is never less than none.
+    [[nodiscard]] std::uint64_t submitted() const noexcept {
+        const std::uint64_t otherwise = submitted_otherwise_.load(std::memory_order_acquire);
+        return (entered_.load(std::memory_order_relaxed) & count_mask) + otherwise;
+    }
+
+    // How many are queued once the nth is, itself included, of which workers may have taken some by now: as
+    // far as submitters know, who may know of more that left than came before it, without a look at what
+    // workers write; and as counted, for the next to know.
+    [[nodiscard]] std::uint64_t depth_as_known(std::uint64_t nth) const noexcept {
+        const std::uint64_t gone = left_seen_.load(std::memory_order_relaxed);
+        return nth > gone ? nth - gone : nth;
     }
     [[nodiscard]] std::uint64_t depth(std::uint64_t nth) noexcept {
         const std::uint64_t gone = left_.load(std::memory_order_relaxed) & count_mask;
@@ -95,6 +118,7 @@ class admission {
   private:
     static constexpr std::uint64_t closed = std::uint64_t{1} << 63;
     static constexpr std::uint64_t count_mask = closed - 1;
+    static constexpr int most_looks = 16;
 
     alignas(cache_line) std::atomic<std::uint64_t> entered_{0};
     std::atomic<std::uint64_t> left_seen_{0}; // by submitters: never more than left_

@@ -36,9 +36,10 @@ bool pool::took_place(slot& taken) noexcept {
 void pool::give_back(slot& borrowed) {
     if (places_) places_->give();
     free_.release(borrowed.id);
-    // As a worker that goes to sleep: publish, then look again. `count` stands in for the queue here: it is
-    // raised before a push and lowered after a pop, so it is never 0 while the queue holds something to run.
-    if (attention_.load(std::memory_order_seq_cst) != 0 || jobs_in_.count() != 0) after_release();
+    // As a worker that goes to sleep: publish, then look again. Admission stands in for the queue here: a job
+    // comes in before it is pushed and leaves after it was popped, so there is none while the queue holds
+    // something to run.
+    if (attention_.load(std::memory_order_seq_cst) != 0 || !jobs_in_.is_empty()) after_release();
 }
 
 slot& pool::enter_as_guest() {

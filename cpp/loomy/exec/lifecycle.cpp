@@ -279,7 +279,7 @@ bool pool::take_retirement() noexcept {
 
 bool pool::should_leave_now() noexcept {
     const std::uint32_t why = attention_.load(std::memory_order_seq_cst);
-    if ((why & attention_closing) != 0 && jobs_in_.count() == 0) return true;
+    if ((why & attention_closing) != 0 && jobs_in_.is_empty()) return true;
     return (why & attention_shrinking) != 0 && take_retirement();
 }
 
@@ -289,7 +289,7 @@ void pool::let_go_of_idle_workers() {
     for (;;) {
         const std::uint32_t why = attention_.load(std::memory_order_seq_cst);
         if (why == 0 || !free_.any()) return;
-        const bool all = (why & attention_closing) != 0 && jobs_in_.count() == 0;
+        const bool all = (why & attention_closing) != 0 && jobs_in_.is_empty();
         if (!all && !take_retirement()) return;
         if (const auto id = free_.take_highest()) {
             send_away(at(*id));

@@ -26,7 +26,7 @@ pool::~pool() {
 
 // So many that it may be a new peak when the nth entry is in, which brings so many jobs; or 0.
 std::uint64_t pool::depth_to_note(std::uint64_t nth, std::uint64_t jobs) noexcept {
-    if (jobs_in_.depth_at_most(nth) + jobs - 1 <= peak_queued_.load(std::memory_order_relaxed)) return 0;
+    if (jobs_in_.depth_as_known(nth) + jobs - 1 <= peak_queued_.load(std::memory_order_relaxed)) return 0;
     std::uint64_t depth = jobs_in_.depth(nth);
     if (places_) depth = std::min(depth, places_->taken()); // as queue_length sees it
     return depth + jobs - 1;

@@ -210,6 +210,7 @@ class pool final : public ref_counted<pool> {
     [[nodiscard]] job* take_job(frame& where);
     [[nodiscard]] job* search(frame& where);
     void run_claimed(job& next, frame& where);
+    void leave_before_publishing(const job& ended, frame& where);
     void run_shared(shared_job& next, frame& where);
     [[nodiscard]] bool work_until_idle(frame& where, worker_env& env, bool& searching);
     void stop_searching();

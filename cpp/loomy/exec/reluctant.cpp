@@ -5,7 +5,7 @@ namespace loomy {
 // Guests count as well, though they take nothing from the queue: they end by themselves, and whoever waits
 // asks again.
 bool pool::depends_on(const slot& mine) const noexcept {
-    if (jobs_in_.count() == 0 || free_.any() ||
+    if (jobs_in_.is_empty() || free_.any() ||
         searching_.load(wake_step::reads_licence, std::memory_order_seq_cst) != 0)
         return false;
     const std::lock_guard guard(lifecycle_lock_);

@@ -71,10 +71,7 @@ void pool::finish_shared(shared_job& ended, frame* where) {
     // the entry.)
     if (where != nullptr && entry_gone(ended) && places_) places_->give();
     ended.ended(where);
-    if (where != nullptr && where->own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
-        queue_.was_empty()) {
-        where->env.leave();
-    }
+    if (where != nullptr) leave_before_publishing(ended, *where);
     ended.add_hold();
     if (ended.publish().disposable) ended.dispose();
 }
@@ -126,19 +123,20 @@ void pool::refuse_rest(shared_job& open) {
 
 // An entry of it goes back into the queue.
 bool pool::entry_queued(shared_job& which) noexcept {
+    shared_entries_.fetch_add(1, std::memory_order_relaxed); // it is not to look like a job of its own
     jobs_in_.reenter();
-    shared_entries_.fetch_add(1, std::memory_order_relaxed);
     if (!which.queued_.exchange(true, std::memory_order_acq_rel)) return true;
-    shared_entries_.fetch_sub(1, std::memory_order_relaxed);
     (void)jobs_in_.leave(); // invite sees to it that this was not the last
+    shared_entries_.fetch_sub(1, std::memory_order_relaxed);
     return false;
 }
 
 // Its entry has left the queue, or will be a husk there. True for the one call that counts it out.
 bool pool::entry_gone(shared_job& which) {
     if (!which.queued_.exchange(false, std::memory_order_acq_rel)) return false;
+    const admission::left left = jobs_in_.leave();
     shared_entries_.fetch_sub(1, std::memory_order_relaxed);
-    settle_left(jobs_in_.leave());
+    settle_left(left);
     return true;
 }
 

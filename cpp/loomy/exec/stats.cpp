@@ -102,8 +102,9 @@ pool_stats pool::read_stats() const noexcept {
         }
     }
     const std::uint64_t executing = started > finished ? started - finished : 0;
-    const std::uint64_t entries = shared_entries_.load(std::memory_order_relaxed);
+    // Before the entries of shared jobs, each of which is counted there first.
     const std::uint64_t counted = jobs_in_.count();
+    const std::uint64_t entries = shared_entries_.load(std::memory_order_relaxed);
     out.queued = counted - std::min(counted, entries) + queued_in_shared();
     out.failed += out.refused; // they failed with "the pool was closed"
     out.rejected = rejected_.load(std::memory_order_relaxed);

@@ -225,11 +225,7 @@ void pool::run_claimed(job& next, frame& where) {
         at.stats.finished.add();
     }
     if (places_ && where.own_thread) places_->give();
-    // Let go before the result is published, if that was the last: the one who waits for it then finds free
-    // what it needs. Callbacks run here, so with those stay as we are.
-    if (options_.leaves_early && where.own_thread && (next.word() & (job::calling | job::orphan)) == 0 &&
-        queue_.was_empty())
-        where.env.leave();
+    leave_before_publishing(next, where);
     at.stop_running(below);
     where.current = outer;
     if (options_.interruptible) interrupts::retract(interruption);
@@ -244,6 +240,14 @@ void pool::run_claimed(job& next, frame& where) {
         at.interruption.end(started && !end.stands, [&] { watcher_.interrupt(at); });
     }
     if (end.disposable) next.dispose();
+}
+
+// Lets go before the answer is published, if that was the last: the one who waits for it then finds free what
+// it needs. Callbacks run here, so with those the worker stays as it is.
+void pool::leave_before_publishing(const job& ended, frame& where) {
+    if (options_.leaves_early && where.own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
+        queue_.was_empty())
+        where.env.leave();
 }
 
 void pool::run_shared(shared_job& next, frame& where) {

@@ -165,8 +165,10 @@ class mpmc_queue {
         return head < seen && place::same_block(head, seen);
     }
     void note_tail(std::uint64_t head, std::uint64_t tail) noexcept {
-        // A tail in another block: all cells of this one are claimed.
-        if (!place::same_block(head, tail)) tail = head - index(head) + BlockCells;
+        // A tail in another block, or past the end of this one, on its way there: all its cells are claimed.
+        // No further than the end, or consumers would add to the head past it.
+        if (!place::same_block(head, tail) || index(tail) > BlockCells)
+            tail = head - index(head) + BlockCells;
         tail_seen_.store(queue_step::pop_notes_tail, tail, std::memory_order_relaxed);
     }
 
