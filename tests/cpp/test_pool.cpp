@@ -189,6 +189,34 @@ TEST_CASE("where others are not helped a job that waits runs only what it waits 
     CHECK(eventually([&] { return other_ran.load(); }));
 }
 
+TEST_CASE("a worker that yields leaves its surroundings after 64, 128, 256 jobs in a row") {
+    for (const bool yields : {false, true}) {
+        pool_options options;
+        options.leaves_early = false;
+        options.yields = yields;
+        int left = 0; // by the only worker, as what follows is seen by it alone until all is over
+        std::vector<int> left_before;
+        script what;
+        what.leave = [&] { ++left; };
+        pool_fixture pool(1, options, what);
+        gate at;
+        REQUIRE(throw_in(pool, [&] { at.pass(); }) == submitted::accepted);
+        REQUIRE(at.await(1));
+        for (int i = 2; i < 300; ++i) {
+            REQUIRE(throw_in(pool, [&] { left_before.push_back(left); }) == submitted::accepted);
+        }
+        auto last = make_job([] {});
+        submit(pool, last);
+        at.open();
+        CHECK(pool->wait(*last, deadline::never()) == wait_status::woken);
+        REQUIRE(left_before.size() == 298);
+        for (int i = 2; i < 300; ++i) {
+            CAPTURE(i);
+            CHECK(left_before[i - 2] == (yields ? (i > 64) + (i > 128) + (i > 256) : 0));
+        }
+    }
+}
+
 TEST_CASE("a bounded pool takes exactly a job for each worker and max_pending more") {
     for (const std::uint32_t workers : {0u, 1u, 2u, 5u}) {
         for (const std::int64_t limit : {0, 1, 3}) {

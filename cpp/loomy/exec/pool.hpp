@@ -32,6 +32,7 @@ struct pool_options {
     bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
     bool eager_threads = false;    // workers make themselves ready when they join, not at their first job
     bool leaves_early = true;      // a worker without more jobs leaves its env before it publishes the answer
+    bool yields = false;           // a worker that has run many jobs in a row lets others have its CPU
     bool helps_with_others =
         true; // who waits inside a job runs other queued jobs too, not only what it awaits
 };

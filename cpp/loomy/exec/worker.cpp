@@ -1,6 +1,21 @@
+#include <bit>
+#include <thread>
+
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
+namespace {
+
+// Whether a worker that has run so many jobs since it slept gives its CPU to whoever waits for it, once. When
+// a thread that submits short jobs wakes a worker and no CPU is idle, the system may run the worker in its
+// place, which then runs all that is queued, sleeps, is woken by the next submission, and so on, each time at
+// the price of a dozen jobs and more. Who yields gets its CPU back a time slice later, or is moved to
+// another. After 64, 128, 256, ... jobs: where other programs have the CPUs each of them costs a time slice.
+bool yields_after(std::uint32_t jobs) noexcept {
+    return jobs >= 64 && std::has_single_bit(jobs);
+}
+
+} // namespace
 
 // A worker's thread. It owns its slot from the moment it is woken until it gives the slot's bit back, and
 // sleeps in between. cpp/README.md tells the states and the races.
@@ -41,7 +56,7 @@ void pool::run_worker(slot& self, worker_env& env) {
 
 // Runs jobs until there is none and the search was given up. False: the worker is to leave the pool.
 bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
-    for (;;) {
+    for (std::uint32_t jobs = 0;;) {
         job* next = take_job(where);
         if (next == nullptr && searching) {
             env.leave();
@@ -69,6 +84,10 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
         }
         if ((attention_.load(std::memory_order_relaxed) & attention_shrinking) != 0 && take_retirement())
             return false;
+        if (options_.yields && yields_after(++jobs)) {
+            env.leave();
+            std::this_thread::yield();
+        }
     }
 }
 
