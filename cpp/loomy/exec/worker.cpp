@@ -11,8 +11,8 @@ namespace {
 // the price of a dozen jobs and more. Who yields gets its CPU back a time slice later, or is moved to
 // another. After 64, 128, 256, ... jobs: where other programs have the CPUs each of them costs a time slice.
 bool yields_after(std::uint32_t jobs) noexcept {
-    return jobs >= 64 &&
-           (jobs & (jobs - 1)) == 0; // has_single_bit counts bits, by a call where no CPU is named
+    // Not has_single_bit, which counts bits: by a call where the build names no CPU that does.
+    return jobs >= 64 && (jobs & (jobs - 1)) == 0;
 }
 
 } // namespace
