@@ -1,6 +1,7 @@
 """Running the rows of one table: a child process each, one at work at a time, taking turns round by round."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from .model import Row, RowResult, Sample, Scenario, Table
 _BENCH = Path(__file__).resolve().parent.parent
 _PATIENCE = 600.0
 """Seconds that one answer of a child may take before it counts as hung."""
+_NOBODY_ELSE_SPINS = {"OPENBLAS_NUM_THREADS": "1"}
+"""The threads of NumPy's OpenBLAS, which nothing here uses, spin for 30 ms after its import."""
 _EXIT_PATIENCE = 30.0
 """Seconds that a child may take to exit once it has nothing more to say."""
 
@@ -28,7 +31,13 @@ class Child:
     def __init__(self, scenario: str, row: Row) -> None:
         command = [sys.executable, "-m", "python.child", scenario, row.competitor, json.dumps(dict(row.case))]
         self._process = subprocess.Popen(
-            command, cwd=_BENCH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            cwd=_BENCH,
+            env=os.environ | _NOBODY_ELSE_SPINS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
