@@ -83,6 +83,10 @@ double cgroup_cpus() noexcept {
 
 } // namespace
 
+void give_cpu_away() noexcept {
+    std::this_thread::yield();
+}
+
 int usable_cpus() noexcept {
     int cpus = affinity_cpus();
 #if defined(__linux__)

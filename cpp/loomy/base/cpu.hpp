@@ -19,6 +19,10 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+// Lets the thread that the system would run here next have the CPU first, if there is one. For who has work
+// to do; not a way to wait.
+void give_cpu_away() noexcept;
+
 // CPUs this process may use: the affinity mask, cut by the cgroup's CPU quota (rounded up); at least 1.
 // The mask can change while the process runs, so this asks the system each time.
 [[nodiscard]] int usable_cpus() noexcept;

@@ -1,5 +1,4 @@
-#include <thread>
-
+#include "loomy/base/cpu.hpp"
 #include "loomy/exec/pool.hpp"
 
 namespace loomy {
@@ -86,7 +85,7 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
             return false;
         if (options_.yields && yields_after(++jobs)) {
             env.leave();
-            std::this_thread::yield();
+            give_cpu_away();
         }
     }
 }
