@@ -549,8 +549,10 @@ def test_signal_handlers_run_during_a_wait_and_end_it_by_raising(alarms: list[in
 def test_signal_that_another_thread_took_ends_a_wait(alarms: list[int]) -> None:
     alarms.extend([0, 0])  # the next one raises
     ctx = Context()
+    about_to_wait = threading.Event()
 
     def interrupt() -> None:
+        about_to_wait.wait(WAIT)
         time.sleep(0.02)
         signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
         ctx.wait(WAIT)
@@ -558,6 +560,7 @@ def test_signal_that_another_thread_took_ends_a_wait(alarms: list[int]) -> None:
     other = Background(interrupt)
     before = time.monotonic()
     with pytest.raises(Alarm):
+        about_to_wait.set()
         ctx.wait(WAIT)
     assert time.monotonic() - before < WAIT / 2
     ctx.cancel()
