@@ -557,11 +557,14 @@ def test_signal_that_another_thread_took_ends_a_wait(alarms: list[int]) -> None:
         signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
         ctx.wait(WAIT)
 
+    def wait() -> None:
+        about_to_wait.set()
+        ctx.wait(WAIT)
+
     other = Background(interrupt)
     before = time.monotonic()
     with pytest.raises(Alarm):
-        about_to_wait.set()
-        ctx.wait(WAIT)
+        wait()
     assert time.monotonic() - before < WAIT / 2
     ctx.cancel()
     other.result()
