@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -146,6 +146,28 @@ def test_any_operands_give_what_numpy_gives(pool: AnyPool) -> None:
     check()
 
 
+@functools.cache
+def forgets_what_casts_raised(ufunc: Any) -> bool:
+    """Whether NumPy's loop clears the flags of floating-point errors, its own and those of casts before it.
+
+    Then NumPy tells of an overflow in a cast only if it was in the last of the buffers, and so does loomy,
+    whose buffers begin elsewhere. Which loops do depends on the CPU.
+    """
+
+    def tells(size: int, **options: Any) -> bool:
+        operand = np.ones(size)
+        operand[2] = 1e300
+        with np.errstate(all="raise"):
+            call = functools.partial(ufunc, *[operand] * ufunc.nin, casting="unsafe", **options)
+            return outcome(call).error is not None
+
+    def differs(options: Callable[[int], dict[str, Any]]) -> bool:
+        return tells(10, **options(10)) != tells(20_000, **options(20_000))
+
+    into = differs(lambda size: {"out": tuple(np.zeros(size, "f4") for _ in range(ufunc.nout))})
+    return into or differs(lambda size: {"dtype": "f4"})
+
+
 def compare(pool: AnyPool, draw: Any) -> None:
     ufunc = getattr(np, draw(st.sampled_from(UFUNCS)))
     shape = draw(st.integers(1, 3).flatmap(shapes))
@@ -161,6 +183,8 @@ def compare(pool: AnyPool, draw: Any) -> None:
         kind: draw(st.sampled_from(["ignore", "warn", "raise"]))
         for kind in ("divide", "over", "under", "invalid")
     }
+    if forgets_what_casts_raised(ufunc):
+        modes = dict.fromkeys(modes, "ignore")
     out = draw(st.sampled_from(["none", "none", "fresh", "reversed", "input"]))
     masked = draw(st.booleans()) if out in ("fresh", "reversed") else False
 
