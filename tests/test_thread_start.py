@@ -21,8 +21,10 @@ class Raised(BaseException):
     """What the handler raises; no `Exception`, as `KeyboardInterrupt` is none."""
 
 
-def raise_in_start(monkeypatch: pytest.MonkeyPatch, when: str, error: BaseException) -> None:
-    """`Thread.start` of the next worker raises once, before there is a thread or when it runs."""
+def raise_in_start(
+    monkeypatch: pytest.MonkeyPatch, when: str, error: BaseException, works: threading.Event | None = None
+) -> None:
+    """`Thread.start` of the next worker raises once, before there is a thread, or when it runs or works."""
     start = threading.Thread.start
     tries: list[int] = []
 
@@ -35,6 +37,7 @@ def raise_in_start(monkeypatch: pytest.MonkeyPatch, when: str, error: BaseExcept
         if first:
             assert isinstance(thread._started, _threads._Started)  # type: ignore[attr-defined]
             thread._started.wait_for_thread(WAIT)  # type: ignore[attr-defined]
+            assert works is None or works.wait(WAIT)
             raise error
 
     monkeypatch.setattr(_threads._Thread, "start", interrupted)
@@ -66,22 +69,14 @@ def test_threads_are_counted_once_though_their_start_was_interrupted(
     monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     """The last two are what `Thread.start` raises when the system has no thread, which here it had."""
-    runs = threading.Event()
+    works = threading.Event()
 
     def job(payload: int) -> int:
-        runs.set()
+        works.set()
         return thread_of_job(payload)
 
-    start = threading.Thread.start
-
-    def interrupted(thread: threading.Thread) -> None:
-        start(thread)
-        if not runs.is_set():
-            assert runs.wait(WAIT)
-            raise error("by a handler")
-
     with Pool(job, size=1, affinity="worker") as pool:
-        monkeypatch.setattr(_threads._Thread, "start", interrupted)
+        raise_in_start(monkeypatch, "when the thread runs", error("by a handler"), works)
         with pytest.raises(error, match="by a handler"):
             look_for_signals(lambda: pool.process_async(0))
         assert len({pool.process(i) for i in range(100)}) == 1

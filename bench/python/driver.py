@@ -17,10 +17,10 @@ from .model import Row, RowResult, Sample, Scenario, Table
 _BENCH = Path(__file__).resolve().parent.parent
 _PATIENCE = 600.0
 """Seconds that one answer of a child may take before it counts as hung."""
-_NOBODY_ELSE_SPINS = {"OPENBLAS_NUM_THREADS": "1"}
-"""The threads of NumPy's OpenBLAS, which nothing here uses, spin for 30 ms after its import."""
 _EXIT_PATIENCE = 30.0
 """Seconds that a child may take to exit once it has nothing more to say."""
+_NOBODY_ELSE_SPINS = {"OPENBLAS_NUM_THREADS": "1"}
+"""The threads of NumPy's OpenBLAS, which nothing here uses, spin for 30 ms after its import."""
 
 
 class ChildFailedError(Exception):

@@ -63,8 +63,7 @@ int init(PyObject* self, PyObject* args, PyObject* keywords) {
     }
     options.interruptible = kind == pool_kind::workers;
     options.eager_threads = kind == pool_kind::workers;
-    options.leaves_early = !gil::is_free_threaded; // so that whoever waits finds the GIL free
-    options.yields = gil::is_free_threaded;        // with a GIL they take turns
+    options.takes_turns = !gil::is_free_threaded;
     options.helps_with_others = kind != pool_kind::executor;
     const bool any = word_is(affinity_word, "any") && kind != pool_kind::workers;
     try {

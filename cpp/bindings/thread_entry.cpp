@@ -214,15 +214,6 @@ PyObject* new_thread(PyMethodDef& definition, PyObject* capsule, PyObject* name)
     return thread;
 }
 
-// For who starts the thread. False: it has begun.
-template <class Info>
-bool decide(PyObject* capsule) {
-    PyObject* const raised = errors::take_raised();
-    const bool first = static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name))->decide();
-    errors::put_back(raised);
-    return first;
-}
-
 // Starts a thread that does what the capsules say that `capsule_of` makes. New reference; null with an error
 // set if there is none. With signals blocked, as far as that helps: they may arrive at other threads.
 template <class Info, class MakeCapsule>
@@ -235,10 +226,11 @@ PyObject* start(PyMethodDef& definition, PyObject* name, MakeCapsule&& capsule_o
             again = false;
             PyObject* const capsule = capsule_of();
             if (capsule == nullptr) break;
+            auto* const info = static_cast<Info*>(PyCapsule_GetPointer(capsule, Info::name));
             PyObject* thread = new_thread(definition, capsule, name);
             PyObject* const nothing =
                 thread != nullptr ? PyObject_CallMethod(thread, "start", nullptr) : nullptr;
-            const bool runs = nothing != nullptr || (thread != nullptr && !decide<Info>(capsule));
+            const bool runs = nothing != nullptr || (thread != nullptr && !info->decide());
             if (runs) {
                 started = Py_NewRef(thread);
                 if (nothing == nullptr) take_interruption(interruption); // whatever its type

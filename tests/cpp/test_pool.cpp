@@ -189,11 +189,10 @@ TEST_CASE("where others are not helped a job that waits runs only what it waits 
     CHECK(eventually([&] { return other_ran.load(); }));
 }
 
-TEST_CASE("a worker that yields leaves its surroundings after 64, 128, 256 jobs in a row") {
-    for (const bool yields : {false, true}) {
+TEST_CASE("where workers take no turns one leaves its surroundings after 64, 128, 256 jobs in a row") {
+    for (const bool takes_turns : {false, true}) {
         pool_options options;
-        options.leaves_early = false;
-        options.yields = yields;
+        options.takes_turns = takes_turns;
         int left = 0; // by the only worker, as what follows is seen by it alone until all is over
         std::vector<int> left_before;
         script what;
@@ -212,7 +211,7 @@ TEST_CASE("a worker that yields leaves its surroundings after 64, 128, 256 jobs 
         REQUIRE(left_before.size() == 298);
         for (int i = 2; i < 300; ++i) {
             CAPTURE(i);
-            CHECK(left_before[i - 2] == (yields ? (i > 64) + (i > 128) + (i > 256) : 0));
+            CHECK(left_before[i - 2] == (takes_turns ? 0 : (i > 64) + (i > 128) + (i > 256)));
         }
     }
 }

@@ -31,8 +31,9 @@ struct pool_options {
     std::int64_t spin_ns = -1;     // how long an idle worker may spin; negative: adaptive
     bool interruptible = false;    // the observer wants interrupt() for abandoned jobs
     bool eager_threads = false;    // workers make themselves ready when they join, not at their first job
-    bool leaves_early = true;      // a worker without more jobs leaves its env before it publishes the answer
-    bool yields = false;           // a worker that has run many jobs in a row lets others have its CPU
+    // Threads that are in their env run one at a time. Then a worker without more jobs leaves it before it
+    // publishes the answer; else one that has run many jobs in a row lets others have its CPU.
+    bool takes_turns = true;
     bool helps_with_others =
         true; // who waits inside a job runs other queued jobs too, not only what it awaits
 };

@@ -83,7 +83,7 @@ bool pool::work_until_idle(frame& where, worker_env& env, bool& searching) {
         }
         if ((attention_.load(std::memory_order_relaxed) & attention_shrinking) != 0 && take_retirement())
             return false;
-        if (options_.yields && yields_after(++jobs)) {
+        if (!options_.takes_turns && yields_after(++jobs)) {
             env.leave();
             give_cpu_away();
         }
@@ -263,7 +263,7 @@ void pool::run_claimed(job& next, frame& where) {
 // Lets go before the answer is published, if that was the last: the one who waits for it then finds free what
 // it needs. Callbacks run here, so with those the worker stays as it is.
 void pool::leave_before_publishing(const job& ended, frame& where) {
-    if (options_.leaves_early && where.own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
+    if (options_.takes_turns && where.own_thread && (ended.word() & (job::calling | job::orphan)) == 0 &&
         queue_.was_empty())
         where.env.leave();
 }
